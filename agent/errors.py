@@ -1,0 +1,23 @@
+"""The agent's own errors, split by what the caller does about them (those of devices are in `drivers.base`).
+
+    GatewayError
+    ├── ConfigError       the configuration cannot be used: exit 78, a restart cannot mend it
+    ├── EventStoreError   the outbox cannot take or give events now: keep the event, try again, say so in health
+    └── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
+"""
+
+
+class GatewayError(Exception):
+    """Anything that went wrong outside the program's own logic."""
+
+
+class ConfigError(GatewayError):
+    """The configuration file, or what it names, is wrong."""
+
+
+class EventStoreError(GatewayError):
+    """The outbox could not read or write its file."""
+
+
+class UplinkDown(GatewayError):
+    """No usable connection to the broker."""
