@@ -84,5 +84,5 @@ class FakeClock:
 def _kernel_says_synchronised() -> bool:
     """adjtimex with no mode bits only reads; its return value 5 (TIME_ERROR) means no one disciplines the clock."""
     buffer = ctypes.create_string_buffer(512)  # struct timex is 208 bytes on 64-bit Linux; zero = read only
-    state = _LIBC.adjtimex(buffer)
+    state = int(_LIBC.adjtimex(buffer))
     return 0 <= state < 5  # -1: a sandbox forbids the call; then only the file above can tell

@@ -32,7 +32,7 @@ class Body(BaseModel):
 
 
 class Crossing(Body):
-    """A tracked object passed a line. "in": from the left hand's side to the right hand's, standing at a, looking to b."""
+    """A tracked object passed a line. Standing at a and looking to b, "in" is from the left hand to the right hand."""
 
     kind: Literal["crossing"] = "crossing"
     line: str = Field(description="the line's id in the configuration")
