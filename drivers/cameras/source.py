@@ -1,0 +1,113 @@
+"""The front door: from the source string in a configuration to a camera.
+
+    file:clip.mp4   file:folder-of-pictures/   rtsp://host[:port]/path   v4l2:/dev/v4l/by-id/...
+
+`check_source` judges the string alone and opens nothing. Logins never belong in the string: it ends up in logs and
+screenshots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from drivers.base import Camera, DriverError
+from drivers.cameras.file import FileCamera
+
+_EXAMPLES = "file:clip.mp4, rtsp://10.0.0.21/stream1, v4l2:/dev/v4l/by-id/usb-..."
+
+
+class SourceError(DriverError, ValueError):
+    """The source string cannot be right, whatever is or is not connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login for a network camera. Its repr does not show the password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def check_source(source: str) -> None:
+    """Raises SourceError (a ValueError) with a sentence if no camera can be made from this string. Opens nothing."""
+    scheme, address = _split(source)
+    if scheme == "rtsp":
+        _check_url(source)
+    elif scheme == "file":
+        if not address:
+            raise SourceError("source 'file:' names no file; write for example file:clip.mp4")
+    elif scheme == "v4l2":
+        if not address.startswith("/dev/") or len(address) == len("/dev/"):
+            raise SourceError(
+                f"source {source!r} names no video device; write v4l2:/dev/v4l/by-id/... as `gateway-agent devices` "
+                "lists it, or v4l2:/dev/video0"
+            )
+    elif scheme == "csi":
+        raise SourceError(
+            f"source {source!r}: ribbon-cable (CSI) cameras are not supported by this version; supported: {_EXAMPLES}"
+        )
+    else:
+        raise SourceError(f"source {_masked(source)!r}: unknown kind {scheme!r}; supported: {_EXAMPLES}")
+
+
+def make_camera(
+    camera_id: str,
+    source: str,
+    *,
+    width_px: int | None = None,
+    height_px: int | None = None,
+    fps: float | None = None,
+    credentials: Credentials | None = None,
+    realtime: bool = True,
+    loop: bool = False,
+) -> Camera:
+    """A camera that is not open yet.
+
+    width_px, height_px: asked of a USB camera, which may grant something else; others have the size they have.
+    fps: at most so many frames a second are delivered, None for all (a folder of pictures: its pace, None for 1).
+    credentials: for network cameras.
+    realtime, loop: for recordings; see `drivers.cameras.file`.
+    Raises SourceError as `check_source` does.
+    """
+    check_source(source)
+    scheme, address = _split(source)
+    if scheme == "file":
+        return FileCamera(camera_id, Path(address), fps=fps, realtime=realtime, loop=loop)
+    raise SourceError(f"source {source!r}: not supported yet")
+
+
+def _split(source: str) -> tuple[str, str]:
+    scheme, colon, address = source.partition(":")
+    if not colon or not scheme:
+        raise SourceError(f"source {_masked(source)!r} does not say its kind; supported: {_EXAMPLES}")
+    return scheme.lower(), address
+
+
+def _check_url(source: str) -> None:
+    if any(c.isspace() or not c.isprintable() for c in source):
+        raise SourceError(f"source {_masked(source)!r} holds blanks or unprintable characters")
+    try:
+        url = urlsplit(source)
+        port = url.port
+    except ValueError as exc:
+        raise SourceError(f"source {_masked(source)!r} is not a URL: {exc}") from exc
+    if "@" in url.netloc:
+        raise SourceError(
+            f"source {_masked(source)!r} holds a login; write the address alone and put user and password into "
+            "the camera's credentials file, so that they do not end up in logs"
+        )
+    if not url.hostname:
+        raise SourceError(f"source {source!r} names no host; write for example rtsp://10.0.0.21/stream1")
+    if port == 0:
+        raise SourceError(f"source {source!r}: port 0 cannot be connected to")
+
+
+def _masked(source: str) -> str:
+    """The source without anything before an '@', where people put logins."""
+    head, at, tail = source.rpartition("@")
+    if not at:
+        return source
+    scheme, separator, _ = head.partition("://")
+    return f"{scheme}{separator}…@{tail}" if separator else f"…@{tail}"
