@@ -80,14 +80,28 @@ class CameraSilent(Body):
     lasted_s: float | None = Field(None, ge=0, description="with cleared: how long it lasted")
 
 
+GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
+
+
 class Gap(Body):
-    """Messages that will never come: the box had to drop them, and says which."""
+    """Messages not to wait for: the box had to drop them, and says which. Those a consumer already has stay valid."""
 
     kind: Literal["gap"] = "gap"
     stream: Stream
     first: int = Field(ge=1, description="first sequence number missing")
     last: int = Field(ge=1, description="last sequence number missing")
-    reason: Literal["disk-full", "corrupt", "rejected", "too-big"]
+    reason: GapReason
+    of: int | None = Field(None, ge=0, le=0xFFFFFFFF, description="epoch of the numbers, when not this message's own")
+
+
+class NewLedger(Body):
+    """The box's store was damaged and set aside: numbering starts again at 1 in a new epoch."""
+
+    kind: Literal["new-ledger"] = "new-ledger"
+    of: int | None = Field(None, ge=0, le=0xFFFFFFFF, description="the epoch that ended, where it could still be read")
+    salvaged: int = Field(ge=0, description="messages saved from the damaged store; they leave under their old numbers")
+    reason: str = Field(description="what was wrong with the store")
+    file: str = Field(description="the name under which the damaged store is kept on the box")
 
 
 class LineCount(Body):
@@ -116,7 +130,7 @@ class Counts(Body):
 
 
 AnyBody = Annotated[
-    Crossing | ZoneEnter | ZoneExit | Dwell | CameraSilent | Gap | Counts,
+    Crossing | ZoneEnter | ZoneExit | Dwell | CameraSilent | Gap | NewLedger | Counts,
     Field(discriminator="kind"),
 ]
 
