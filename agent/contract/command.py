@@ -1,0 +1,26 @@
+"""Requests to a box and its answers, off the ledger: one answer for each request that can be read.
+
+The answer goes to the MQTT 5 response topic with the request's correlation data, or to `…/reply` with the request's
+id for clients that speak 3.1.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agent.contract.box import Part
+
+
+class Command(Part):
+    command: str = Field(min_length=1, max_length=64)
+    id: str | None = Field(None, max_length=64, description="comes back in the answer; needed without MQTT 5")
+
+
+class Reply(Part):
+    result: Literal["done", "refused"]
+    command: str | None = None
+    id: str | None = None
+    why: str | None = Field(None, description="with refused: what was wrong, and what was wanted")
+    data: dict[str, Any] | None = Field(None, description="with done: what the command returns")

@@ -1,0 +1,63 @@
+"""JSON Schema of everything a box sends, generated from the models: `python -m agent.contract.schema` rewrites it.
+
+A test fails when schema.json is older than the models.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from agent.contract.box import Health, State
+from agent.contract.command import Command, Reply
+from agent.contract.event import AnyBody
+from agent.contract.wire import KEYS
+
+PATH = Path(__file__).with_name("schema.json")
+
+_ENVELOPE = {
+    "epoch": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF, "description": "numbering the seq belongs to"},
+    "seq": {"type": "integer", "minimum": 1, "description": "number within stream and epoch, without a break"},
+    "time": {"type": "integer", "description": "when it happened, UTC, Unix ms"},
+    "up": {"type": "integer", "minimum": 0, "description": "when it happened, ms since the box booted"},
+    "boot": {"type": "integer", "description": "the boot `up` counts from; absent: the one `state` names"},
+    "clock": {"const": "unset", "description": "`time` is not to be trusted: the box's clock had not been set"},
+    "late": {"type": "integer", "minimum": 0, "description": "seconds from happening to sending, if 10 or more"},
+}
+
+
+def build() -> dict[str, Any]:
+    """The schema document: ledger messages per kind, state, health, command and reply, and the CBOR key table."""
+    bodies = TypeAdapter(AnyBody).json_schema(by_alias=True, ref_template="#/$defs/{model}")
+    definitions: dict[str, Any] = bodies.pop("$defs")
+    kinds = {reference.rsplit("/", 1)[1] for reference in bodies["discriminator"]["mapping"].values()}
+    for name in kinds:
+        definition = definitions[name]
+        definition["properties"] = {**_ENVELOPE, **definition["properties"]}
+        definition["required"] = ["epoch", "seq", "time", "up", "kind", *definition.get("required", [])]
+        # A consumer must accept what a later v1 adds; that we send nothing else is our own tests' business.
+    for definition in definitions.values():
+        definition.pop("additionalProperties", None)
+    for model in (State, Health, Command, Reply):
+        schema = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
+        definitions.update(schema.pop("$defs", {}))
+        definitions[model.__name__] = schema
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "gateway-agent contract v1",
+        "description": "The object itself is a ledger message; State, Health, Command and Reply are under $defs.",
+        "x-cbor-keys": KEYS,
+        **bodies,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def text() -> str:
+    return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(text(), encoding="utf-8")
