@@ -1,0 +1,427 @@
+"""The outbox's file: schema, rows and counters in SQLite. One Store is one connection, used by one thread at a time.
+
+Knows nothing of threads, waiting, bounds or the network; `agent.outbox.outbox` decides, this file does. Errors of
+SQLite pass through as they are, because what to do about them (free space, set the file aside) is decided there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.clock import Stamp
+from agent.contract.event import GapReason, Stream
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+create table ledger (                     -- one row: how this box numbers its messages
+  one       integer primary key check (one = 1),
+  era       integer not null check (era >= 1),   -- counts the epochs of this box; orders rows across them
+  epoch     integer not null check (epoch between 0 and 4294967295),  -- random; what consumers tell epochs apart by
+  boot      integer not null check (boot >= 1),  -- counts the boots this box has seen
+  boot_id   text not null                        -- the kernel's id of boot number `boot`
+) strict;
+
+create table stream (                     -- counters outlive the rows they count
+  stream    integer primary key,          -- 0 alert, 1 count, 2 reading
+  last_seq  integer not null,             -- last number given out in the current epoch; never goes back
+  rows      integer not null,
+  bytes     integer not null,             -- see row_bytes()
+  acked_ms  integer                       -- wall clock when a row was last removed, as the box believed
+) strict;
+
+create table event (                      -- one row per message the broker has not acknowledged
+  stream    integer not null check (stream in (0, 1, 2)),
+  era       integer not null,
+  seq       integer not null check (seq >= 1),
+  epoch     integer not null,             -- again, so that a row torn from a damaged file still knows its number
+  source    text not null,                -- camera's or sensor's id, or "box": the topic's last level
+  body      text not null,                -- JSON, all of the message but its ledger fields
+  wall_ms   integer not null,             -- UTC Unix ms as believed when it happened
+  mono_ms   integer not null,             -- ms since boot number `boot`
+  boot      integer not null,
+  clock_ok  integer not null check (clock_ok in (0, 1)),  -- 0: the wall clock had not been set
+  primary key (stream, era, seq)          -- the order in which they leave; oldest first is also how they are evicted
+) strict, without rowid;
+
+create table gap (                        -- what was dropped and not yet announced; stretches grow while they can
+  stream    integer not null,
+  epoch     integer not null,
+  reason    text not null,
+  first     integer not null,
+  last      integer not null,
+  primary key (stream, epoch, reason, first)
+) strict, without rowid;
+
+create table aside (                      -- messages the broker will never take, kept for a person to look at
+  id        integer primary key,
+  reason    text not null,
+  epoch     integer not null,
+  stream    integer not null,
+  seq       integer not null,
+  source    text not null,
+  body      text not null,
+  wall_ms   integer not null
+) strict;
+"""
+
+_NUMBER = {Stream.ALERT: 0, Stream.COUNT: 1, Stream.READING: 2}
+_STREAM = {number: stream for stream, number in _NUMBER.items()}
+_COLUMNS = "stream, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_ok"
+
+WAL_PAGES = 500  # checkpoint after 2 MB of log; the reserve for a full disk must be larger than this
+_ROW_BYTES = 50  # what a row costs in the file beyond its texts, measured with tests/bench/outbox.py
+_ASIDE_ROWS = 100
+
+Position = tuple[int, int]
+"""(era, seq): where a row stands in its stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored message as it stands in the file, its clock not yet corrected."""
+
+    stream: Stream
+    era: int
+    seq: int
+    epoch: int
+    source: str
+    body: str
+    wall_ms: int
+    mono_ms: int
+    boot: int
+    clock_ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    last_seq: int = 0
+    rows: int = 0
+    bytes: int = 0
+    acked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    era: int
+    epoch: int
+    boot: int
+    boot_id: str
+
+
+def row_bytes(source: str, body: str) -> int:
+    """What a row counts against the bound: close to what it takes in the file."""
+    return len(source.encode()) + len(body.encode()) + _ROW_BYTES
+
+
+def is_full(exc: sqlite3.Error) -> bool:
+    return _code(exc) == sqlite3.SQLITE_FULL
+
+
+def is_damage(exc: sqlite3.Error) -> bool:
+    """The file's content is wrong, or not for this version, so that trying again cannot help."""
+    return isinstance(exc, WrongSchema) or _code(exc) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _code(exc: sqlite3.Error) -> int:
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF  # errors of the module itself carry no code
+
+
+class WrongSchema(sqlite3.DatabaseError):
+    """The file is a healthy database, but not one this version reads."""
+
+
+class Store:
+    """Opens the file, or makes it. Raises sqlite3.Error (see is_damage, is_full), WrongSchema, OSError."""
+
+    def __init__(self, path: Path, boot_id: str, *, after: Identity | None = None) -> None:
+        """after: the identity of a file set aside before this one, so that a new file's numbering follows on."""
+        self.path = path
+        self._db = connect(path)
+        try:
+            self._open(boot_id, after)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self, boot_id: str, after: Identity | None) -> None:
+        # Before the first table, or it has no effect; frees pages back to the file system in small steps.
+        self._db.execute("pragma auto_vacuum = incremental")
+        self._db.execute("pragma journal_mode = wal")
+        # FULL: the log is synced at each commit. NORMAL loses the last seconds when the power fails.
+        self._db.execute("pragma synchronous = full")
+        self._db.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}")
+        self._db.execute(f"pragma journal_size_limit = {WAL_PAGES * 4096}")
+        version = int(self._db.execute("pragma user_version").fetchone()[0])
+        if version == 0:
+            self._create(boot_id, after)
+        elif version != SCHEMA_VERSION:
+            raise WrongSchema(f"schema {version}, this agent reads {SCHEMA_VERSION}")
+        row = self._db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
+        if row is None:
+            raise WrongSchema("no row in table ledger")
+        self.identity = Identity(*row)
+        self.counters: dict[Stream, Counter] = {stream: Counter() for stream in Stream}
+        for number, *counts in self._db.execute("select stream, last_seq, rows, bytes, acked_ms from stream"):
+            self.counters[_STREAM[number]] = Counter(*counts)
+        if self.identity.boot_id != boot_id:
+            self.identity = replace(self.identity, boot=self.identity.boot + 1, boot_id=boot_id)
+            with self.transaction():
+                self._db.execute("update ledger set boot = ?, boot_id = ?", (self.identity.boot, boot_id))
+        self.has_gaps = self._db.execute("select 1 from gap").fetchone() is not None
+
+    def _create(self, boot_id: str, after: Identity | None) -> None:
+        era, boot = (after.era + 1, after.boot + (after.boot_id != boot_id)) if after else (1, 1)
+        # One transaction, so that a power cut leaves either no table or all of them.
+        self._db.executescript(f"begin immediate; {SCHEMA} pragma user_version = {SCHEMA_VERSION};")
+        self._db.execute("insert into ledger values (1, ?, ?, ?, ?)", (era, secrets.randbits(32), boot, boot_id))
+        self._db.execute("commit")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is done inside reaches the disk before this returns, or none of it was done."""
+        counters, has_gaps = dict(self.counters), getattr(self, "has_gaps", False)
+        self._db.execute("begin immediate")
+        try:
+            yield
+            self._db.executemany(
+                "insert or replace into stream values (?, ?, ?, ?, ?)",
+                [
+                    (_NUMBER[stream], counter.last_seq, counter.rows, counter.bytes, counter.acked_ms)
+                    for stream, counter in self.counters.items()
+                    if counter != counters[stream]
+                ],
+            )
+            self._db.execute("commit")
+        except BaseException:
+            self.counters, self.has_gaps = counters, has_gaps
+            if self._db.in_transaction:  # some errors roll back by themselves
+                self._db.execute("rollback")
+            raise
+
+    def insert(self, stream: Stream, source: str, body: str, stamp: Stamp) -> None:
+        counter = self.counters[stream]
+        seq = counter.last_seq + 1
+        self._db.execute(
+            f"insert into event ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                _NUMBER[stream],
+                self.identity.era,
+                seq,
+                self.identity.epoch,
+                source,
+                body,
+                stamp.wall_ms,
+                stamp.mono_ms,
+                self.identity.boot,
+                int(stamp.trusted),
+            ),
+        )
+        self.counters[stream] = replace(
+            counter, last_seq=seq, rows=counter.rows + 1, bytes=counter.bytes + row_bytes(source, body)
+        )
+
+    def insert_row(self, row: Row) -> None:
+        """A row saved from another file, under the number it had there."""
+        self._db.execute(
+            f"insert or ignore into event ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                _NUMBER[row.stream],
+                row.era,
+                row.seq,
+                row.epoch,
+                row.source,
+                row.body,
+                row.wall_ms,
+                row.mono_ms,
+                row.boot,
+                int(row.clock_ok),
+            ),
+        )
+        if self._db.execute("select changes()").fetchone()[0]:
+            counter = self.counters[row.stream]
+            self.counters[row.stream] = replace(
+                counter, rows=counter.rows + 1, bytes=counter.bytes + row_bytes(row.source, row.body)
+            )
+
+    def remove(self, stream: Stream, positions: Iterable[Position], acked_ms: int | None = None) -> None:
+        """Delete rows; those already gone are no error."""
+        for era, first, last in _stretches(positions):
+            self._delete(stream, era, first, last)
+        if acked_ms is not None:
+            self.counters[stream] = replace(self.counters[stream], acked_ms=acked_ms)
+
+    def set_aside(self, row: Row, reason: GapReason) -> None:
+        """Take one message out of the stream for good, keep it for a person to look at, and note the gap."""
+        self._db.execute(
+            "insert into aside (reason, epoch, stream, seq, source, body, wall_ms) values (?, ?, ?, ?, ?, ?, ?)",
+            (reason, row.epoch, _NUMBER[row.stream], row.seq, row.source, row.body, row.wall_ms),
+        )
+        self._db.execute("delete from aside where id <= (select max(id) from aside) - ?", (_ASIDE_ROWS,))
+        self._delete(row.stream, row.era, row.seq, row.seq)
+        self.note_gap(row.stream, row.epoch, reason, row.seq, row.seq)
+
+    def evict(self, stream: Stream, at_most: int) -> int:
+        """Drop the oldest rows of a stream, at most so many, and note the gap. Returns how many."""
+        rows = self._db.execute(
+            "select era, epoch, seq from event where stream = ? order by era, seq limit ?", (_NUMBER[stream], at_most)
+        ).fetchall()
+        if not rows:
+            return 0
+        era, epoch, first = rows[0]
+        last = max(seq for row_era, _, seq in rows if row_era == era)
+        self._delete(stream, era, first, last)
+        self.note_gap(stream, epoch, "disk-full", first, last)
+        return sum(row_era == era for row_era, _, _ in rows)
+
+    def note_gap(self, stream: Stream, epoch: int, reason: GapReason, first: int, last: int) -> None:
+        cursor = self._db.execute(
+            "update gap set last = ? where stream = ? and epoch = ? and reason = ? and last = ?",
+            (last, _NUMBER[stream], epoch, reason, first - 1),
+        )
+        if cursor.rowcount == 0:
+            self._db.execute(
+                "insert or replace into gap values (?, ?, ?, ?, ?)", (_NUMBER[stream], epoch, reason, first, last)
+            )
+        self.has_gaps = True
+
+    def take_gaps(self) -> list[tuple[Stream, int, GapReason, int, int]]:
+        """(stream, epoch, reason, first, last) of what is to be announced; no longer noted afterwards."""
+        rows = self._db.execute("select stream, epoch, reason, first, last from gap").fetchall()
+        self._db.execute("delete from gap")
+        self.has_gaps = False
+        return [(_STREAM[number], epoch, reason, first, last) for number, epoch, reason, first, last in rows]
+
+    def _delete(self, stream: Stream, era: int, first: int, last: int) -> None:
+        where = "where stream = ? and era = ? and seq between ? and ?"
+        key = (_NUMBER[stream], era, first, last)
+        size = f"length(cast(source as blob)) + length(cast(body as blob)) + {_ROW_BYTES}"
+        rows, size_bytes = self._db.execute(f"select count(*), total({size}) from event {where}", key).fetchone()
+        if rows:
+            self._db.execute(f"delete from event {where}", key)
+            counter = self.counters[stream]
+            self.counters[stream] = replace(counter, rows=counter.rows - rows, bytes=counter.bytes - int(size_bytes))
+
+    def checkpoint(self) -> None:
+        """Move the log into the file and give the log's space back."""
+        self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
+
+    def give_back(self, pages: int) -> None:
+        """Return so many unused pages to the file system."""
+        self._db.execute(f"pragma incremental_vacuum({pages})").fetchall()
+
+    def unused_pages(self) -> int:
+        return int(self._db.execute("pragma freelist_count").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection that begins no transaction by itself. read_only: refuses to write, and does not create the file."""
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def read_rows(db: sqlite3.Connection, stream: Stream, after: Position, limit: int) -> list[Row]:
+    """The next rows of a stream, in order. after: (0, 0) for the oldest."""
+    # Two steps, so that SQLite walks the primary key: within the era, then on to later ones.
+    era, seq = after
+    sql = f"select {_COLUMNS} from event where stream = ? and {{}} order by era, seq limit ?"
+    rows = db.execute(sql.format("era = ? and seq > ?"), (_NUMBER[stream], era, seq, limit)).fetchall()
+    if len(rows) < limit:
+        rows += db.execute(sql.format("era > ?"), (_NUMBER[stream], era, limit - len(rows))).fetchall()
+    return [_row(row) for row in rows]
+
+
+def read_aside(db: sqlite3.Connection) -> list[tuple[str, int, Stream, int, str, str, int]]:
+    """(reason, epoch, stream, seq, source, body, wall_ms) of the messages set aside."""
+    rows = db.execute("select reason, epoch, stream, seq, source, body, wall_ms from aside order by id").fetchall()
+    return [(reason, epoch, _STREAM[number], *rest) for reason, epoch, number, *rest in rows]
+
+
+def salvage(damaged: Path, into: Store) -> tuple[int, list[tuple[Stream, int, int, int]]]:
+    """Copy what can be read of a damaged file. Returns the number of rows and what is known to be lost of them:
+    (stream, epoch, first, last). Rows keep their epoch and number, so consumers that have them will know.
+    """
+    saved, lost = 0, []
+    with closing(connect(damaged, read_only=True)) as db, into.transaction():
+        for stream in Stream:
+            numbers, damage = _salvage_stream(db, stream, into)
+            saved += len(numbers)
+            if damage:
+                lost += _lost(db, stream, numbers)
+    return saved, lost
+
+
+def read_identity(path: Path) -> Identity | None:
+    """Who a damaged file was, if that can still be read."""
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            row = db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
+            return Identity(*row) if row else None
+    except sqlite3.Error:
+        return None
+
+
+def _salvage_stream(db: sqlite3.Connection, stream: Stream, into: Store) -> tuple[set[Position], bool]:
+    """Read from the front, and where that breaks off, from the back too."""
+    numbers: set[Position] = set()
+    for order in ("era, seq", "era desc, seq desc"):
+        try:
+            for values in db.execute(
+                f"select {_COLUMNS} from event where stream = ? order by {order}", (_NUMBER[stream],)
+            ):
+                row = _row(values)
+                if _readable(row) and (row.era, row.seq) not in numbers:
+                    into.insert_row(row)
+                    numbers.add((row.era, row.seq))
+        except sqlite3.DatabaseError as exc:
+            if exc.__class__ is sqlite3.IntegrityError:  # a row that breaks our own checks: damaged, go on
+                continue
+        else:
+            return numbers, False
+    return numbers, True
+
+
+def _lost(db: sqlite3.Connection, stream: Stream, saved: set[Position]) -> list[tuple[Stream, int, int, int]]:
+    """Numbers that the counters say were waiting and that were not saved. Nothing if the counters are gone too."""
+    try:
+        era, epoch = db.execute("select era, epoch from ledger").fetchone()
+        last_seq, rows = db.execute("select last_seq, rows from stream where stream = ?", (_NUMBER[stream],)).fetchone()
+    except (sqlite3.Error, TypeError):
+        return []
+    missing = [(era, seq) for seq in range(last_seq - rows + 1, last_seq + 1) if (era, seq) not in saved]
+    return [(stream, epoch, first, last) for _, first, last in _stretches(missing)]
+
+
+def _readable(row: Row) -> bool:
+    try:
+        return isinstance(json.loads(row.body), dict)
+    except ValueError:
+        return False
+
+
+def _row(values: tuple[int, int, int, int, str, str, int, int, int, int]) -> Row:
+    number, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_ok = values
+    return Row(_STREAM[number], era, seq, epoch, source, body, wall_ms, mono_ms, boot, bool(clock_ok))
+
+
+def _stretches(positions: Iterable[Position]) -> Iterator[tuple[int, int, int]]:
+    """(era, first, last) of runs of consecutive numbers."""
+    run: tuple[int, int, int] | None = None
+    for era, seq in sorted(positions):
+        if run and run[0] == era and run[2] + 1 == seq:
+            run = (era, run[1], seq)
+        else:
+            if run:
+                yield run
+            run = (era, seq, seq)
+    if run:
+        yield run
