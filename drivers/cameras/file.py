@@ -129,7 +129,7 @@ class VideoFile:
 
 
 class PictureFolder:
-    """A folder's pictures in the order of their names, one every 1/fps seconds. The first sets the size, others are scaled to it."""
+    """A folder's pictures in the order of their names, one every 1/fps seconds, scaled to the first one's size."""
 
     def __init__(self, path: Path, camera_id: str, fps: float) -> None:
         self._paths = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())

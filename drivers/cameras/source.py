@@ -8,11 +8,12 @@ screenshots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from drivers.base import Camera, DriverError
+from drivers.cameras.credentials import Credentials
+from drivers.cameras.decoder import NetworkCamera
 from drivers.cameras.file import FileCamera
 
 _EXAMPLES = "file:clip.mp4, rtsp://10.0.0.21/stream1, v4l2:/dev/v4l/by-id/usb-..."
@@ -20,14 +21,6 @@ _EXAMPLES = "file:clip.mp4, rtsp://10.0.0.21/stream1, v4l2:/dev/v4l/by-id/usb-..
 
 class SourceError(DriverError, ValueError):
     """The source string cannot be right, whatever is or is not connected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A login for a network camera. Its repr does not show the password."""
-
-    user: str
-    password: str = field(repr=False)
 
 
 def check_source(source: str) -> None:
@@ -75,6 +68,8 @@ def make_camera(
     scheme, address = _split(source)
     if scheme == "file":
         return FileCamera(camera_id, Path(address), fps=fps, realtime=realtime, loop=loop)
+    if scheme == "rtsp":
+        return NetworkCamera(camera_id, source, fps=fps, credentials=credentials)
     raise SourceError(f"source {source!r}: not supported yet")
 
 
