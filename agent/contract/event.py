@@ -76,8 +76,8 @@ class CameraSilent(Body):
     kind: Literal["camera-silent"] = "camera-silent"
     state: Literal["raised", "cleared"]
     alert: str = Field(description="the same for the raising and the clearing message")
-    reason: str | None = Field(None, description="what the driver said, without credentials")
-    lasted_s: float | None = Field(None, ge=0, description="with cleared: how long it lasted")
+    reason: str | None = Field(default=None, description="what the driver said, without credentials")
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
 GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
@@ -91,14 +91,18 @@ class Gap(Body):
     first: int = Field(ge=1, description="first sequence number missing")
     last: int = Field(ge=1, description="last sequence number missing")
     reason: GapReason
-    of: int | None = Field(None, ge=0, le=0xFFFFFFFF, description="epoch of the numbers, when not this message's own")
+    of: int | None = Field(
+        default=None, ge=0, le=0xFFFFFFFF, description="epoch of the numbers, when not this message's own"
+    )
 
 
 class NewLedger(Body):
     """The box's store was damaged and set aside: numbering starts again at 1 in a new epoch."""
 
     kind: Literal["new-ledger"] = "new-ledger"
-    of: int | None = Field(None, ge=0, le=0xFFFFFFFF, description="the epoch that ended, where it could still be read")
+    of: int | None = Field(
+        default=None, ge=0, le=0xFFFFFFFF, description="the epoch that ended, where it could still be read"
+    )
     salvaged: int = Field(ge=0, description="messages saved from the damaged store; they leave under their old numbers")
     reason: str = Field(description="what was wrong with the store")
     file: str = Field(description="the name under which the damaged store is kept on the box")
