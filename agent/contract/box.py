@@ -29,16 +29,16 @@ class State(Part):
     epoch: int = Field(ge=0, le=0xFFFFFFFF, description="epoch of the messages the box numbers now")
     boot: int = Field(ge=1, description="counts the box's boots; `up` of messages without `boot` belongs to this one")
     boot_id: str = Field(description="the kernel's id of this boot")
-    since: int | None = Field(None, description="connected since, UTC Unix ms")
-    clock: Literal["unset"] | None = Field(None, description="`since` was taken before the wall clock was set")
-    last: dict[str, int] | None = Field(None, description="last number given out so far, per stream")
+    since: int | None = Field(default=None, description="connected since, UTC Unix ms")
+    clock: Literal["unset"] | None = Field(default=None, description="`since` was taken before the wall clock was set")
+    last: dict[str, int] | None = Field(default=None, description="last number given out so far, per stream")
 
 
 class CameraHealth(Part):
     state: Literal["open", "opening", "silent", "ended"]
-    fps: float | None = Field(None, ge=0, description="pictures per second taken, lately")
-    dropped: int | None = Field(None, ge=0, description="pictures dropped for a fresher one, since start")
-    inferred: int | None = Field(None, ge=0, description="pictures given to the detector, since start")
+    fps: float | None = Field(default=None, ge=0, description="pictures per second taken, lately")
+    dropped: int | None = Field(default=None, ge=0, description="pictures dropped for a fresher one, since start")
+    inferred: int | None = Field(default=None, ge=0, description="pictures given to the detector, since start")
     error: str | None = None
 
 
@@ -46,14 +46,14 @@ class OutboxHealth(Part):
     rows: int = Field(ge=0, description="messages not acknowledged yet")
     bytes: int = Field(ge=0)
     max_bytes: int = Field(ge=0)
-    oldest_s: float | None = Field(None, ge=0, description="age of the oldest of them")
+    oldest_s: float | None = Field(default=None, ge=0, description="age of the oldest of them")
     last: dict[str, int] = Field(description="last number given out, per stream: what a consumer should have by now")
 
 
 class LinkHealth(Part):
     state: Literal["up", "down"]
     broker: str | None = None
-    since: int | None = Field(None, description="connected since, UTC Unix ms")
+    since: int | None = Field(default=None, description="connected since, UTC Unix ms")
     in_flight: int = Field(0, ge=0)
     acked: int = Field(0, ge=0, description="messages the broker took, since start")
     no_subscribers: int = Field(0, ge=0, description="of these, how many it said nobody listens to (MQTT 5 only)")
@@ -68,11 +68,11 @@ class Health(Part):
     uptime_s: float = Field(ge=0, description="since the agent started")
     agent: str
     clock_trusted: bool
-    runtime: str | None = Field(None, description="inference runtime and its version")
-    model: str | None = Field(None, description="model pack in use")
+    runtime: str | None = Field(default=None, description="inference runtime and its version")
+    model: str | None = Field(default=None, description="model pack in use")
     cameras: dict[str, CameraHealth] = Field(default_factory=dict)
     outbox: OutboxHealth | None = None
     link: LinkHealth | None = None
-    cpu_c: float | None = Field(None, description="temperature of the processor")
-    rss_bytes: int | None = Field(None, ge=0)
-    disk_free_bytes: int | None = Field(None, ge=0)
+    cpu_c: float | None = Field(default=None, description="temperature of the processor")
+    rss_bytes: int | None = Field(default=None, ge=0)
+    disk_free_bytes: int | None = Field(default=None, ge=0)

@@ -15,12 +15,12 @@ from agent.contract.box import Part
 
 class Command(Part):
     command: str = Field(min_length=1, max_length=64)
-    id: str | None = Field(None, max_length=64, description="comes back in the answer; needed without MQTT 5")
+    id: str | None = Field(default=None, max_length=64, description="comes back in the answer; needed without MQTT 5")
 
 
 class Reply(Part):
     result: Literal["done", "refused"]
     command: str | None = None
     id: str | None = None
-    why: str | None = Field(None, description="with refused: what was wrong, and what was wanted")
-    data: dict[str, Any] | None = Field(None, description="with done: what the command returns")
+    why: str | None = Field(default=None, description="with refused: what was wrong, and what was wanted")
+    data: dict[str, Any] | None = Field(default=None, description="with done: what the command returns")

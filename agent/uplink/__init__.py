@@ -1,0 +1,7 @@
+"""The MQTT link: see `agent.uplink.uplink`. Only this package imports paho."""
+
+from agent.uplink.commands import CommandRefused, Handler
+from agent.uplink.settings import Broker, Login, Tls, UplinkSettings
+from agent.uplink.uplink import Status, Uplink
+
+__all__ = ["Broker", "CommandRefused", "Handler", "Login", "Status", "Tls", "Uplink", "UplinkSettings"]

@@ -1,0 +1,283 @@
+"""One connection to one broker: paho without its thread and without its queue.
+
+paho's own loop thread dies of an exception in a callback, and its callbacks run under its locks. So this drives paho
+from the caller's thread: `drive` waits on the socket, and callbacks do nothing but append to the lists below. A Link
+is used once; after a loss it is thrown away, with whatever paho still held.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.exception import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.errors import UplinkDown
+from agent.uplink.settings import Broker, Login
+
+Protocol = Literal["5", "3.1.1"]
+
+_RECEIVE_MAXIMUM = 20  # commands on their way to us at once
+_MAX_INCOMING_BYTES = 256 * 1024
+_DEFAULT_RECEIVE_MAXIMUM = 65535  # what a server that names none allows
+_SESSION_TAKEN_OVER = 0x8E
+_UNSUPPORTED_PROTOCOL = 0x84
+# What paho lets through when a broker sends bytes that are not MQTT.
+_GARBAGE = (ValueError, IndexError, KeyError, TypeError, struct.error, MQTTException)
+
+
+class NoAnswer(UplinkDown):
+    """The broker took the connection and closed it without a word: perhaps it does not speak this version."""
+
+
+class WrongProtocol(UplinkDown):
+    """The broker said that it does not speak this version of MQTT."""
+
+
+class TakenOver(UplinkDown):
+    """Another client connected with our id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    topic: str
+    payload: bytes
+    retained: bool
+    response_topic: str | None
+    correlation: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    topic: str
+    payload: bytes
+
+
+class Link:
+    """acks: (message id, reason code) as they came; messages: what we subscribed to. The caller empties both."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        client_id: str,
+        protocol: Protocol = "5",
+        login: Login | None = None,
+        keepalive_s: int = 20,
+        timeout_s: float = 10.0,
+        session_expiry_s: int = 0,
+        will: Will | None = None,
+    ) -> None:
+        """session_expiry_s: 0 = the broker forgets us at once. Raises ConfigError for unusable files."""
+        self.broker = broker
+        self.protocol: Protocol = protocol
+        self.acks: deque[tuple[int, int]] = deque()
+        self.messages: deque[Incoming] = deque()
+        self.receive_maximum = _DEFAULT_RECEIVE_MAXIMUM
+        self.max_packet_bytes: int | None = None
+        self.in_flight = 0
+        self._timeout_s = timeout_s
+        self._keepalive_s = keepalive_s
+        self._session_expiry_s = session_expiry_s
+        self._connack: int | None = None
+        self._refused_why: str | None = None
+        self._lost_code: int | None = None
+        self._lost_why: str | None = None
+        self._subacks: dict[int, int] = {}
+        v5 = protocol == "5"
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if v5 else session_expiry_s == 0,
+            protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(0)  # the window is ours; paho's would queue what does not fit
+        client.connect_timeout = timeout_s
+        if broker.tls is not None:
+            client.tls_set_context(broker.tls.context())
+        if login is not None:
+            client.username_pw_set(login.username, login.password())
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        self._client = client
+
+    def open(self) -> None:
+        """Connect and wait until the broker has accepted us. Raises UplinkDown, WrongProtocol or NoAnswer."""
+        try:
+            self._client.connect_async(self.broker.host, self.broker.port, self._keepalive_s, **self._session())
+            self._client.reconnect()
+        except (OSError, ValueError) as exc:
+            self.close()
+            raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
+        deadline_s = time.monotonic() + self._timeout_s
+        try:
+            while self._connack is None:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    raise UplinkDown(f"{self.broker}: connected, but no answer to CONNECT in {self._timeout_s:g} s")
+                try:
+                    self.drive(min(left_s, 1.0))
+                except UplinkDown as exc:
+                    if self._connack is None:
+                        raise NoAnswer(f"{self.broker}: closed the connection without an answer to CONNECT") from exc
+            if self._connack != 0:
+                kind = WrongProtocol if self._connack == _UNSUPPORTED_PROTOCOL else UplinkDown
+                raise kind(f"{self.broker}: refused us: {self._refused_why}")
+        except UplinkDown:
+            self.close()
+            raise
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, correlation: bytes | None = None
+    ) -> int:
+        """Hand one message to the socket. Returns its id, which comes back in acks when qos is 1.
+
+        Raises UplinkDown when the connection turns out to be gone; the message may or may not have left then.
+        """
+        properties = None
+        if correlation is not None and self.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = correlation
+        try:
+            info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        except OSError as exc:
+            raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
+        if qos:
+            self.in_flight += 1
+        if info.rc != mqtt.MQTT_ERR_SUCCESS:
+            raise self._gone()
+        return info.mid
+
+    def subscribe(self, topic: str) -> int:
+        """Ask for a topic filter at QoS 1. Returns the request's id; see granted()."""
+        rc, mid = self._client.subscribe(topic, qos=1)
+        if rc != mqtt.MQTT_ERR_SUCCESS or mid is None:
+            raise self._gone()
+        return mid
+
+    def granted(self, mid: int) -> int | None:
+        """The broker's answer to a subscription: None = none yet, 0 to 2 = the QoS granted, from 128 refused."""
+        return self._subacks.get(mid)
+
+    def drive(self, timeout_s: float, wake: socket.socket | None = None) -> None:
+        """Move bytes for at most timeout_s, back early when something came or wake became readable (it is drained).
+
+        Raises UplinkDown when the connection is gone.
+        """
+        sock = cast("socket.socket | None", self._client.socket())
+        if sock is None:
+            raise self._gone()
+        poll = select.poll()  # not select(): its file descriptors end at 1024
+        poll.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            timeout_s = 0.0  # bytes that TLS has already taken off the socket
+        ready = dict(poll.poll(timeout_s * 1000))
+        if wake is not None and wake.fileno() in ready:
+            wake.recv(4096)
+        try:
+            self._client.loop_read()
+            if self._client.want_write():
+                self._client.loop_write()
+            self._client.loop_misc()
+        except OSError as exc:
+            raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
+        except _GARBAGE as exc:
+            raise UplinkDown(f"{self.broker}: sent what is not MQTT ({type(exc).__name__}: {exc})") from exc
+        if self._client.socket() is None:
+            raise self._gone()
+
+    def close(self, *, polite: bool = False) -> None:
+        """Let go. polite: say DISCONNECT, so that the broker does not publish our last will."""
+        sock = cast("socket.socket | None", self._client.socket())
+        try:
+            if polite and sock is not None:
+                self._client.disconnect()
+                deadline_s = time.monotonic() + 1.0
+                while self._client.socket() is not None and time.monotonic() < deadline_s:
+                    self.drive(0.1)
+        except (UplinkDown, OSError):
+            pass  # gone before the goodbye: nothing left to close politely
+        finally:
+            if sock is not None:
+                sock.close()
+
+    def _session(self) -> dict[str, Any]:
+        if self.protocol != "5":
+            return {}
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._session_expiry_s
+        properties.ReceiveMaximum = _RECEIVE_MAXIMUM
+        properties.MaximumPacketSize = _MAX_INCOMING_BYTES
+        return {"clean_start": self._session_expiry_s == 0, "properties": properties}
+
+    def _gone(self) -> UplinkDown:
+        words = f"{self.broker}: {self._lost_why or 'connection lost'}"
+        if self._lost_code == _SESSION_TAKEN_OVER:
+            return TakenOver(f"{words}: another client uses our id; two boxes with one configuration?")
+        return UplinkDown(words)
+
+    # Callbacks. They run inside drive() and publish(), under paho's locks: append, count, nothing else.
+
+    def _on_connect(
+        self, client: mqtt.Client, userdata: object, flags: object, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        self._connack = reason.value
+        self._refused_why = str(reason)
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", _DEFAULT_RECEIVE_MAXIMUM)
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+
+    def _on_disconnect(
+        self, client: mqtt.Client, userdata: object, flags: object, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if self._lost_why is None:
+            self._lost_code = reason.value
+            self._lost_why = f"connection lost: {reason}"
+
+    def _on_publish(
+        self, client: mqtt.Client, userdata: object, mid: int, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        self.acks.append((mid, reason.value))
+
+    def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+        properties = message.properties
+        self.messages.append(
+            Incoming(
+                message.topic,
+                bytes(message.payload),
+                message.retain,
+                getattr(properties, "ResponseTopic", None),
+                getattr(properties, "CorrelationData", None),
+            )
+        )
+
+    def _on_subscribe(
+        self, client: mqtt.Client, userdata: object, mid: int, reasons: list[ReasonCode], properties: object
+    ) -> None:
+        self._subacks[mid] = reasons[0].value
+
+
+def _words(exc: Exception) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"TLS: the broker's certificate was not accepted: {exc.verify_message}"
+    if isinstance(exc, TimeoutError):
+        return "no answer (timed out)"
+    return str(exc) or type(exc).__name__

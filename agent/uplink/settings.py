@@ -1,0 +1,104 @@
+"""What the link needs to know, as plain values; the configuration's door fills them in."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.contract.topics import BoxTopics
+from agent.contract.wire import Form
+from agent.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS 1.2 or newer; the broker's certificate must name the host that was asked for.
+
+    ca: PEM file of the authorities to trust; None = the system's. certificate, key: ours, PEM; both or none.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises ConfigError naming the file that cannot be used. Reads the files anew, so renewed ones count."""
+        for path in (self.ca, self.certificate, self.key):
+            if path is not None and not path.is_file():
+                raise ConfigError(f"{path}: no such file; the link to the broker needs it for TLS")
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError(f"TLS: certificate {self.certificate} and key {self.key}: wanted both or none")
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except (ssl.SSLError, OSError) as exc:
+            raise ConfigError(f"{self.ca}: not a PEM file of certificates: {exc}") from exc
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate is not None:
+            try:
+                context.load_cert_chain(self.certificate, self.key)
+            except (ssl.SSLError, OSError) as exc:
+                raise ConfigError(f"{self.certificate} with key {self.key}: {exc}; do they belong together?") from exc
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    host: str
+    port: int = 1883
+    tls: Tls | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """username, and the file that holds the password alone (a trailing newline is not part of it)."""
+
+    username: str
+    password_file: Path | None = None
+
+    def password(self) -> str | None:
+        """Raises ConfigError if the file cannot be read."""
+        if self.password_file is None:
+            return None
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(f"{self.password_file}: cannot read the broker's password: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkSettings:
+    """brokers: tried in this order at every attempt. client_id: None = made of site and box, which are unique."""
+
+    site: str
+    box: str
+    brokers: tuple[Broker, ...]
+    client_id: str | None = None
+    login: Login | None = None
+    payload: Form = "json"
+    keepalive_s: int = 20
+    connect_timeout_s: float = 10.0
+    ack_timeout_s: float = 30.0  # longer without an acknowledgement we wait for: the connection is dead, connect anew
+    session_expiry_s: int = 7 * 24 * 3600  # how long the broker keeps commands for a box that is away
+    agent_version: str = "0"
+
+    @property
+    def topics(self) -> BoxTopics:
+        return BoxTopics(self.site, self.box)
+
+    def check(self) -> None:
+        """Raises ConfigError for what no waiting can mend."""
+        try:
+            BoxTopics(self.site, self.box)
+        except ValueError as exc:
+            raise ConfigError(str(exc)) from exc
+        if not self.brokers:
+            raise ConfigError("no broker; wanted at least one host to connect to")
+        for broker in self.brokers:
+            if broker.tls is not None:
+                broker.tls.context()
+        if self.login is not None:
+            self.login.password()

@@ -1,0 +1,362 @@
+"""The thread that keeps a link up: connect, say who we are, deliver, answer, start over.
+
+Never blocks a stage and never raises into one: with the broker away for a week, the outbox fills and this waits and
+tries. All of paho runs in this one thread, so there is no lock between a callback and a publish.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tenacity import RetryError, Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
+from tenacity.wait import wait_base, wait_random_exponential
+
+from agent.clock import Clock, SystemClock
+from agent.contract.box import Health, LinkHealth, State
+from agent.contract.command import Command
+from agent.contract.event import Stream
+from agent.contract.topics import ROOT
+from agent.contract.wire import pack
+from agent.errors import ConfigError, EventStoreError, UplinkDown
+from agent.outbox import Outbox
+from agent.uplink.commands import Handler, answer
+from agent.uplink.delivery import Delivery
+from agent.uplink.link import Incoming, Link, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
+from agent.uplink.settings import Broker, UplinkSettings
+
+_log = logging.getLogger(__name__)
+
+_SETTLED_S = 60.0  # a connection that lived this long was a good one: the waits start small again
+_FIRST_WAIT_S = 2.0  # drawn from 0 to this, so that a city's boxes do not all come back in one second
+_LONGEST_WAIT_S = 30.0
+_TAKEN_OVER_WAIT_S = 60.0  # two boxes with one id would throw each other out all day
+_IDLE_S = 1.0
+_MAX_HEALTH_WAITING = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A snapshot. Counters run since start."""
+
+    broker: str | None  # None while down
+    protocol: Protocol | None
+    connected_since_ms: int | None
+    connects: int
+    in_flight: int
+    sent: int
+    acked: int
+    no_subscribers: int
+    refused: int
+    set_aside: int
+    last_error: str | None  # of the link while it is down, of the last refusal otherwise
+
+    def health(self) -> LinkHealth:
+        return LinkHealth(
+            state="up" if self.broker else "down",
+            broker=self.broker,
+            since=self.connected_since_ms,
+            in_flight=self.in_flight,
+            acked=self.acked,
+            no_subscribers=self.no_subscribers,
+            refused=self.refused,
+            error=self.last_error,
+        )
+
+
+class Uplink:
+    """start() returns at once, with the broker there or not. Raises ConfigError for what no waiting can mend."""
+
+    def __init__(
+        self,
+        settings: UplinkSettings,
+        outbox: Outbox,
+        *,
+        clock: Clock | None = None,
+        handlers: dict[str, Handler] | None = None,
+        wait: wait_base | None = None,
+        delivery: Delivery | None = None,
+    ) -> None:
+        """handlers: commands beside `ping`. wait, delivery: for tests that have less time."""
+        settings.check()
+        self._settings = settings
+        self._topics = settings.topics
+        self._outbox = outbox
+        self._clock = clock or SystemClock()
+        self._handlers: dict[str, Handler] = {"ping": self._ping, **(handlers or {})}
+        self._wait = wait or wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
+        self._delivery = delivery or Delivery(outbox, self._topics, settings.payload)
+        self._started_s = time.monotonic()
+        self._stopping = threading.Event()
+        self._farewell_until_s = 0.0
+        self._wake_ours, self._wake_theirs = socket.socketpair()
+        self._wake_ours.setblocking(False)
+        self._wake_theirs.setblocking(False)
+        self._stored = threading.Event()
+        self._health: deque[bytes] = deque(maxlen=_MAX_HEALTH_WAITING)
+        self._speaks: dict[Broker, Protocol] = {}
+        self._link: Link | None = None
+        self._since_ms: int | None = None
+        self._connects = 0
+        self._error: str | None = None
+        self._born_epoch: int | None = None
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+
+    # ---- for the app -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._outbox.on_stored(self._on_stored)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Wait for acknowledgements under way, say goodbye, end. What was not delivered stays in the outbox.
+
+        Returns False if the thread is stuck in a connect; it ends by itself then.
+        """
+        self._farewell_until_s = time.monotonic() + timeout_s / 2
+        self._stopping.set()
+        self._poke()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        self._outbox.on_stored(lambda: None)
+        if self._thread.is_alive():
+            return False
+        self._wake_ours.close()
+        self._wake_theirs.close()
+        return True
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until the outbox is empty. False if it was not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            try:
+                self._outbox.flush()
+            except EventStoreError as exc:
+                _log.warning("while draining: %s", exc)
+            if self._outbox.depth().rows == 0:
+                return True
+            time.sleep(0.05)
+        return False
+
+    def publish_health(self, health: Health) -> None:
+        """Send the box's pulse; dropped while the link is down, since the next one replaces it."""
+        if self._link is not None:
+            self._health.append(pack(health.fields(), self._settings.payload))
+            self._poke()
+
+    def status(self) -> Status:
+        link, counts = self._link, self._delivery.counts
+        return Status(
+            broker=str(link.broker) if link else None,
+            protocol=link.protocol if link else None,
+            connected_since_ms=self._since_ms if link else None,
+            connects=self._connects,
+            in_flight=self._delivery.in_flight,
+            sent=counts.sent,
+            acked=counts.acked,
+            no_subscribers=counts.no_subscribers,
+            refused=counts.refused,
+            set_aside=counts.set_aside,
+            last_error=counts.error if link else self._error,
+        )
+
+    # ---- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        attempts = Retrying(
+            retry=retry_if_exception_type(UplinkDown),
+            wait=self._wait,
+            sleep=sleep_using_event(self._stopping),
+            stop=stop_when_event_set(self._stopping),
+        )
+        while not self._stopping.is_set():
+            try:
+                attempts.copy()(self._session)
+            except RetryError:
+                break  # stopped while down
+            except Exception as exc:
+                # A bug of ours, or of paho's. The box must not fall silent for it: say so, start over.
+                _log.exception("uplink: starting over after an error that should not happen")
+                self._error = f"{type(exc).__name__}: {exc}"
+                self._stopping.wait(_LONGEST_WAIT_S)
+                continue
+            self._stopping.wait(random.uniform(0, _FIRST_WAIT_S))
+
+    def _session(self) -> None:
+        """One connection from beginning to end. Raises UplinkDown if it did not live long; returns otherwise."""
+        began_s = time.monotonic()
+        try:
+            link = self._connect()
+            try:
+                self._serve(link)
+                link.close(polite=True)
+            finally:
+                self._link = None
+                self._health.clear()
+                link.close()
+        except UplinkDown as exc:
+            if str(exc) != self._error:
+                _log.warning("uplink down: %s", exc)
+            self._error = str(exc)
+            if isinstance(exc, TakenOver):
+                self._stopping.wait(random.uniform(0.5, 1.0) * _TAKEN_OVER_WAIT_S)
+            if time.monotonic() - began_s < _SETTLED_S:
+                raise
+
+    def _connect(self) -> Link:
+        """The first broker that takes us, in the order given."""
+        failures = []
+        for broker in self._settings.brokers:
+            try:
+                return self._connect_to(broker)
+            except (UplinkDown, ConfigError) as exc:  # ConfigError: a certificate that went missing meanwhile
+                failures.append(str(exc))
+            if self._stopping.is_set():
+                break
+        raise UplinkDown("; ".join(failures))
+
+    def _connect_to(self, broker: Broker) -> Link:
+        """MQTT 5, and 3.1.1 with those that say, or by their silence suggest, that they know only that."""
+        try:
+            return self._open(broker, self._speaks.get(broker, "5"))
+        except WrongProtocol:
+            self._speaks[broker] = "3.1.1" if self._speaks.get(broker, "5") == "5" else "5"
+            return self._open(broker, self._speaks[broker])
+        except NoAnswer:
+            # Not remembered: a broker that was going down says nothing either.
+            return self._open(broker, "3.1.1")
+
+    def _open(self, broker: Broker, protocol: Protocol) -> Link:
+        settings = self._settings
+        link = Link(
+            broker,
+            client_id=settings.client_id or f"gw-{settings.site}-{settings.box}",
+            protocol=protocol,
+            login=settings.login,
+            keepalive_s=settings.keepalive_s,
+            timeout_s=settings.connect_timeout_s,
+            session_expiry_s=settings.session_expiry_s,
+            will=Will(self._topics.state, self._state(online=False, reason="lost")),
+        )
+        link.open()
+        return link
+
+    def _serve(self, link: Link) -> None:
+        """Until the connection is lost (UplinkDown) or we are stopped (returns)."""
+        self._delivery.restart(link.receive_maximum, link.max_packet_bytes)
+        self._delivery.counts.error = None
+        self._since_ms = self._clock.stamp().wall_ms
+        self._connects += 1
+        self._link = link
+        self._announce(link, online=True, reason="started")
+        subscription = link.subscribe(self._topics.command)
+        _log.info("uplink up: %s, MQTT %s", link.broker, link.protocol)
+        while True:
+            now_s = time.monotonic()
+            if self._stored.is_set():
+                self._stored.clear()
+                self._delivery.stored()
+            if self._stopping.is_set():
+                if self._delivery.in_flight == 0 or now_s >= self._farewell_until_s:
+                    break
+            else:
+                self._delivery.fill(link, now_s)
+                if self._outbox.epoch != self._born_epoch:
+                    self._announce(link, online=True, reason="started")
+            self._send_health(link)
+            link.drive(self._wait_s(now_s), self._wake_ours)
+            self._take_in(link)
+            self._check_alive(link)
+            if (granted := link.granted(subscription)) is not None and granted >= 128:
+                self._delivery.counts.error = f"broker refused the subscription to {self._topics.command}"
+        self._announce(link, online=False, reason="stopped")
+        deadline_s = time.monotonic() + 1.0
+        while link.in_flight and time.monotonic() < deadline_s:
+            link.drive(0.1)
+            self._take_in(link)
+
+    def _wait_s(self, now_s: float) -> float:
+        next_try_s = self._delivery.next_try_s()
+        return _IDLE_S if next_try_s is None else min(_IDLE_S, max(0.0, next_try_s - now_s))
+
+    def _take_in(self, link: Link) -> None:
+        if link.acks:
+            acks, link.acks = link.acks, deque()
+            link.in_flight -= len(acks)
+            self._delivery.acked(acks, time.monotonic())
+        while link.messages:
+            self._answer(link, link.messages.popleft())
+
+    def _check_alive(self, link: Link) -> None:
+        """A broker that is stopped, or a link that swallows packets, keeps the connection open and says nothing."""
+        oldest_s = self._delivery.oldest_sent_s()
+        if oldest_s is not None and time.monotonic() - oldest_s > self._settings.ack_timeout_s:
+            raise UplinkDown(f"{link.broker}: no acknowledgement for {self._settings.ack_timeout_s:g} s")
+
+    def _send_health(self, link: Link) -> None:
+        while self._health:
+            link.publish(self._topics.health, self._health.popleft(), qos=0)
+
+    def _announce(self, link: Link, *, online: bool, reason: str) -> None:
+        self._born_epoch = self._outbox.epoch
+        link.publish(self._topics.state, self._state(online=online, reason=reason), retain=True)
+
+    def _state(self, *, online: bool, reason: str) -> bytes:
+        will = reason == "lost"  # made before the connection: says nothing of when
+        stamp = self._clock.stamp()
+        state: dict[str, Any] = {
+            "online": online,
+            "reason": reason,
+            "agent": self._settings.agent_version,
+            "epoch": self._outbox.epoch,
+            "boot": self._outbox.boot,
+            "boot_id": self._outbox.boot_id,
+            "since": None if will else self._since_ms,
+            "clock": None if will or stamp.trusted else "unset",
+            "last": None if will else self._outbox.depth().last,
+        }
+        return pack(State.model_validate(state).fields(), self._settings.payload)
+
+    def _answer(self, link: Link, request: Incoming) -> None:
+        if request.retained:
+            return  # a command kept by the broker would run again at every connection
+        reply = answer(request.payload, self._handlers)
+        link.publish(self._reply_topic(request), reply, correlation=request.correlation)
+
+    def _reply_topic(self, request: Incoming) -> str:
+        """Where the requester wants it, unless that would make us speak in the name of a box."""
+        wanted = request.response_topic
+        ours = f"{ROOT}/"
+        if not wanted or any(sign in wanted for sign in "+#\0") or wanted.startswith("$"):
+            return self._topics.reply
+        if wanted.startswith(ours) and not wanted.startswith(f"{self._topics.reply}/"):
+            return self._topics.reply
+        return wanted
+
+    def _ping(self, command: Command) -> dict[str, Any]:
+        depth = self._outbox.depth()
+        return {
+            "agent": self._settings.agent_version,
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "epoch": depth.epoch,
+            "last": depth.last,
+            "rows": depth.rows,
+            "streams": {stream.value: depth.streams[stream].rows for stream in Stream},
+        }
+
+    # ---- waking it -------------------------------------------------------------------------------------------------
+
+    def _on_stored(self) -> None:
+        self._stored.set()
+        self._poke()
+
+    def _poke(self) -> None:
+        with suppress(BlockingIOError):  # enough pokes wait already
+            self._wake_theirs.send(b"\0")
