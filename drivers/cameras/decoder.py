@@ -185,8 +185,13 @@ class NetworkCamera:
                 return CameraUnavailable(f"{where}: {words.lower()}: {advice}")
         # Nothing known: FFmpeg may have looked too briefly at a stream that does not announce itself.
         self._thorough = not self._thorough
-        words = said[-1] if said else "no reason given"
-        return CameraUnavailable(f"{where}: {_knock(self.url)} ({words})")
+        slow = (
+            f"no stream within {self._open_timeout_s:g} s: "
+            if any("timeout triggered" in line for line in said)
+            else ""
+        )
+        words = self._decoder.last_words()
+        return CameraUnavailable(f"{where}: {slow}{_knock(self.url)}" + (f" (FFmpeg: {words})" if words else ""))
 
 
 class _NoMessage(Exception):
@@ -320,11 +325,11 @@ class _Decoder:
         """Everything it said that is kept, oldest first."""
         if self._stderr_open:
             self._read_stderr()
-        return [line for line in self._said if "global cap.cpp" not in line]  # OpenCV's "cannot be used by name"
+        return list(self._said)
 
     def last_words(self) -> str:
-        said = self.drain_stderr()
-        return said[-1] if said else ""
+        """FFmpeg's last line; OpenCV's own ("cannot be used to capture by name") help nobody."""
+        return next((line for line in reversed(self.drain_stderr()) if "global cap" not in line), "")
 
     def _how_it_ended(self) -> str:
         try:
