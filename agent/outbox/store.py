@@ -167,9 +167,7 @@ class Store:
         if row is None:
             raise WrongSchema("no row in table ledger")
         self.identity = Identity(*row)
-        self.counters: dict[Stream, Counter] = {stream: Counter() for stream in Stream}
-        for number, *counts in self._db.execute("select stream, last_seq, rows, bytes, acked_ms from stream"):
-            self.counters[_STREAM[number]] = Counter(*counts)
+        self.counters = read_counters(self._db)
         if self.identity.boot_id != boot_id:
             self.identity = replace(self.identity, boot=self.identity.boot + 1, boot_id=boot_id)
             with self.transaction():
@@ -327,6 +325,13 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself. read_only: refuses to write, and does not create the file."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def read_counters(db: sqlite3.Connection) -> dict[Stream, Counter]:
+    counters = {stream: Counter() for stream in Stream}
+    for number, *counts in db.execute("select stream, last_seq, rows, bytes, acked_ms from stream"):
+        counters[_STREAM[number]] = Counter(*counts)
+    return counters
 
 
 def read_rows(db: sqlite3.Connection, stream: Stream, after: Position, limit: int) -> list[Row]:

@@ -1,0 +1,217 @@
+"""The verb `watch`: everything the boxes say, one readable line each, with the ledger checked as an IOC would.
+
+For people who build on the contract: it shows what arrives, drops repeats, names what is missing, and its exit code
+says whether anything was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from agent.contract.ledger import Ledger
+from agent.contract.topics import Topic, parse_topic
+from agent.contract.wire import PayloadError, decode
+from agent.errors import ConfigError, UplinkDown
+from agent.uplink.link import Incoming
+from agent.uplink.settings import Broker, Login, Tls
+from agent.uplink.subscriber import Subscriber
+
+Key = tuple[str, str, str]
+"""(site, box, stream)"""
+
+_LEDGER_FIELDS = ("epoch", "seq", "time", "up", "boot", "clock", "late", "kind")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--broker", required=True, metavar="HOST[:PORT]", help="port 1883, or 8883 with --ca")
+    parser.add_argument(
+        "--topic", action="append", metavar="FILTER", help="MQTT topic filter, may be repeated (default: gw/v1/#)"
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    parser.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="end after so long")
+    parser.add_argument("--json", action="store_true", help="one JSON object per message: topic, payload, ledger")
+    parser.add_argument(
+        "--from-start", action="store_true", help="expect every stream from number 1 (default: from its first message)"
+    )
+    parser.add_argument("--ca", type=Path, metavar="PEM", help="use TLS, trust these authorities")
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="our certificate, for brokers that ask for one")
+    parser.add_argument("--key", type=Path, metavar="PEM", help="its key")
+    parser.add_argument("--username", metavar="NAME")
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="holds the password of --username")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code: 0 nothing is missing, 1 something is or the broker cannot be reached, 64 wrong usage."""
+    try:
+        broker = _broker(args.broker, args.ca, args.cert, args.key)
+    except ValueError as exc:
+        print(f"watch: {exc}", file=sys.stderr)
+        return 64
+    login = Login(args.username, args.password_file) if args.username else None
+    watch = Watch(as_json=args.json, from_start=args.from_start)
+    end_s = time.monotonic() + args.for_s if args.for_s is not None else None
+    try:
+        with Subscriber(broker, args.topic or ["gw/v1/#"], login=login) as subscriber:
+            _follow(subscriber, watch, args.count, end_s)
+    except (UplinkDown, ConfigError) as exc:
+        print(f"watch: {exc}", file=sys.stderr)
+        watch.summary()
+        return 1
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass  # the usual ways to end a live view
+    return watch.summary()
+
+
+def _follow(subscriber: Subscriber, watch: Watch, count: int | None, end_s: float | None) -> None:
+    while (count is None or watch.messages < count) and (end_s is None or time.monotonic() < end_s):
+        wait_s = 1.0 if end_s is None else max(0.0, min(1.0, end_s - time.monotonic()))
+        try:
+            message = subscriber.next(wait_s)
+        except UplinkDown as exc:
+            print(f"watch: {exc}; connecting again", file=sys.stderr)
+            _reconnect(subscriber, end_s)
+            continue
+        if message is not None:
+            watch.show(message)
+
+
+def _reconnect(subscriber: Subscriber, end_s: float | None) -> None:
+    while True:
+        try:
+            subscriber.connect()
+            return
+        except UplinkDown:
+            if end_s is not None and time.monotonic() >= end_s:
+                raise
+            time.sleep(1.0)
+
+
+class Watch:
+    """Prints messages and keeps the ledger of every stream it sees."""
+
+    def __init__(self, *, as_json: bool = False, from_start: bool = False, out: TextIO | None = None) -> None:
+        self.messages = 0
+        self._as_json = as_json
+        self._out = out or sys.stdout
+        self._ledger = Ledger(from_start=from_start)
+        self._new: Counter[Key] = Counter()
+        self._repeats: Counter[Key] = Counter()
+        self._unreadable = 0
+
+    def show(self, message: Incoming) -> None:
+        self.messages += 1
+        topic = parse_topic(message.topic)
+        try:
+            fields = decode(message.payload)
+        except PayloadError as exc:
+            self._unreadable += 1
+            self._print(f"{_now()} {message.topic}: {exc}", {"topic": message.topic, "error": str(exc)})
+            return
+        note, verdict = "", None
+        if topic is not None and topic.stream is not None:
+            note, verdict = self._enter(topic, fields)
+        record = {"topic": message.topic, "payload": fields, **({"ledger": verdict} if verdict else {})}
+        self._print(f"{_when(fields)} {_where(message.topic, topic)} {_words(topic, fields)}{note}", record)
+
+    def summary(self) -> int:
+        """Print what the ledger says. 1 if anything is missing, or could not be read."""
+        missing = False
+        for key in sorted(self._new):
+            stretches = self._ledger.missing(key)
+            missing = missing or bool(stretches)
+            gaps = ", ".join(f"{_range(first, last)} of epoch {epoch}" for epoch, first, last in stretches)
+            print(
+                f"{'/'.join(key)}: {self._new[key]} messages, {self._repeats[key]} repeats dropped, "
+                f"{'missing ' + gaps if gaps else 'nothing missing'}",
+                file=sys.stderr,
+            )
+        if self._unreadable:
+            print(f"{self._unreadable} messages could not be read", file=sys.stderr)
+        return int(missing or self._unreadable > 0)
+
+    def _enter(self, topic: Topic, fields: dict[str, Any]) -> tuple[str, str | None]:
+        """The ledger's opinion, for a reader and for a program."""
+        epoch, seq = fields.get("epoch"), fields.get("seq")
+        if topic.stream is None or not isinstance(epoch, int) or not isinstance(seq, int):
+            return "  ! no ledger fields", "invalid"
+        key = (topic.site, topic.box, topic.stream.value)
+        taken = self._ledger.take(key, epoch, seq)
+        if taken.repeat:
+            self._repeats[key] += 1
+            return "  (repeat, dropped)", "repeat"
+        self._new[key] += 1
+        if fields.get("kind") == "gap":
+            self._excuse(topic, epoch, fields)
+        notes = [f"! missing {_range(first, last)}" for first, last in taken.missing]
+        notes += ["(late, fills a gap)"] if taken.late else []
+        notes += ["(new epoch)"] if taken.new_epoch else []
+        return "".join(f"  {note}" for note in notes), "late" if taken.late else "new"
+
+    def _excuse(self, topic: Topic, epoch: int, fields: dict[str, Any]) -> None:
+        of, first, last = fields.get("of", epoch), fields.get("first"), fields.get("last")
+        if isinstance(of, int) and isinstance(first, int) and isinstance(last, int):
+            self._ledger.excuse((topic.site, topic.box, str(fields.get("stream"))), of, first, last)
+
+    def _print(self, line: str, record: dict[str, Any]) -> None:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":")) if self._as_json else line
+        print(text, file=self._out, flush=True)
+
+
+def _broker(text: str, ca: Path | None, cert: Path | None, key: Path | None) -> Broker:
+    tls = Tls(ca, cert, key) if ca or cert or key else None
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = text, "8883" if tls else "1883"
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"--broker {text!r}: wanted HOST or HOST:PORT")
+    return Broker(host.strip("[]"), int(port), tls)
+
+
+def _where(name: str, topic: Topic | None) -> str:
+    if topic is None:
+        return f"{name:40}"
+    return f"{f'{topic.site}/{topic.box}':20} {topic.channel or f'{topic.stream}/{topic.source}':16}"
+
+
+def _when(fields: dict[str, Any]) -> str:
+    """The message's own time, local; '?' where the box's clock had not been set."""
+    time_ms = fields.get("time")
+    if not isinstance(time_ms, int) or not 0 <= time_ms < 1 << 43:
+        return f"{_now()} "
+    return f"{datetime.fromtimestamp(time_ms / 1000):%H:%M:%S.%f}"[:-3] + ("?" if fields.get("clock") else " ")
+
+
+def _now() -> str:
+    return f"{datetime.now():%H:%M:%S.%f}"[:-3]
+
+
+def _words(topic: Topic | None, fields: dict[str, Any]) -> str:
+    if topic is not None and topic.channel == "state":
+        online = "online" if fields.get("online") else f"offline ({fields.get('reason')})"
+        return f"{online}, agent {fields.get('agent')}, epoch {fields.get('epoch')}"
+    if topic is None or topic.stream is None:
+        return _pairs(fields)
+    late = f"  {fields['late']} s late" if "late" in fields else ""
+    body = _pairs({name: value for name, value in fields.items() if name not in _LEDGER_FIELDS})
+    return f"#{fields.get('seq')} {fields.get('kind')} {body}{late}"
+
+
+def _pairs(fields: dict[str, Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in fields.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and value and " " not in value:
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _range(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first} to {last}"
