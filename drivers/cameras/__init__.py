@@ -1,8 +1,20 @@
-"""Cameras: make one from a source string with `make_camera`."""
+"""Cameras: make one from a source string with `make_camera`, find plugged-in ones with `list_cameras`."""
 
 from drivers.cameras.credentials import Credentials
 from drivers.cameras.decoder import NetworkCamera
+from drivers.cameras.discover import FoundCamera, list_cameras
 from drivers.cameras.file import FileCamera
 from drivers.cameras.source import SourceError, check_source, make_camera
+from drivers.cameras.v4l2 import V4l2Camera
 
-__all__ = ["Credentials", "FileCamera", "NetworkCamera", "SourceError", "check_source", "make_camera"]
+__all__ = [
+    "Credentials",
+    "FileCamera",
+    "FoundCamera",
+    "NetworkCamera",
+    "SourceError",
+    "V4l2Camera",
+    "check_source",
+    "list_cameras",
+    "make_camera",
+]

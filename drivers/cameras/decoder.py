@@ -42,6 +42,7 @@ _START_TIMEOUT_S = 20.0  # for Python and OpenCV to load, on a slow board with a
 # Only for the decoder to end by itself; the reader's own patience (read(timeout_s)) is usually shorter. Long, because
 # the first picture has to wait for a key frame.
 _READ_TIMEOUT_S = 15.0
+_OLDEST_FRAME_S = 3600.0  # one that nobody asked for may lie there for a while
 _STDERR_LINES_KEPT = 20
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")  # the agent's environment may hold secrets
 _RTSP_STATUS = re.compile(r"method \w+ failed: (\d{3})")
@@ -106,18 +107,23 @@ class NetworkCamera:
         except (_NoMessage, _DecoderGone) as exc:
             self.close()
             raise CameraUnavailable(f"camera {self.camera_id}: cannot open {self.url}: {exc}") from exc
-        if kind == "opened":
+        if kind == "failed":
+            error = self._explain(str(fields.get("reason")))
+            self.close()
+            raise error
+        try:
             fps = float(fields["fps"])
-            self._index_base = self._next_index
-            return CameraFormat(
+            granted = CameraFormat(
                 width_px=int(fields["width_px"]),
                 height_px=int(fields["height_px"]),
                 fps=fps if 0.1 <= fps <= 240 else 0.0,  # cameras that do not say give 0, 90000 and the like
                 codec=str(fields["codec"]),
             )
-        error = self._explain(str(fields.get("reason")))
-        self.close()
-        raise error
+        except (KeyError, TypeError, ValueError) as exc:
+            self.close()
+            raise CameraUnavailable(f"camera {self.camera_id}: {self.url}: its decoder speaks nonsense") from exc
+        self._index_base = self._next_index
+        return granted
 
     def read(self, timeout_s: float) -> Frame:
         if self._decoder is None:
@@ -131,9 +137,11 @@ class NetworkCamera:
             raise CameraStalled(f"camera {self.camera_id}: {self.url}: {exc}") from exc
         if kind == "failed":
             raise CameraStalled(self._why_stalled(str(fields.get("reason"))))
+        if self._decoder.size_changed:
+            raise CameraStalled(f"camera {self.camera_id}: {self.url}: the pictures changed their size in mid-stream")
         frame = self._decoder.frame(fields)
         if frame is None:
-            raise CameraStalled(f"camera {self.camera_id}: {self.url}: the decoder speaks nonsense: {fields}")
+            raise CameraStalled(f"camera {self.camera_id}: {self.url}: its decoder speaks nonsense")
         frame = Frame(frame.image_bgr, self._index_base + frame.index, frame.mono_s)
         self._next_index = frame.index + 1
         return frame
@@ -230,6 +238,8 @@ class _Decoder:
         self._stderr_open = True
         self._said: deque[str] = deque(maxlen=_STDERR_LINES_KEPT)
         self._asked = False
+        self.size_changed = False
+        """To a smaller one, under OpenCV 4, which then gives the last picture for ever. OpenCV 5 scales the new ones."""
         # The name is for /proc only; length is limited, and a camera's id may be long.
         self.memory_fd = os.memfd_create(f"camera-{camera_id[:100]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -288,7 +298,7 @@ class _Decoder:
             if not isinstance(fields, dict):
                 raise TypeError("no fields")
         except (ValueError, TypeError, AttributeError) as exc:
-            raise _DecoderGone(f"its decoder speaks nonsense: {line[:80]!r}") from exc
+            raise _DecoderGone("its decoder speaks nonsense") from exc
         return kind, fields
 
     def _wait(self, timeout_s: float) -> bool:
@@ -320,6 +330,7 @@ class _Decoder:
             text = self._scrub(line.decode(errors="replace").strip())
             if text:
                 self._said.append(text[:300])
+                self.size_changed |= text.startswith("[swscaler") and "Slice parameters" in text
 
     def drain_stderr(self) -> list[str]:
         """Everything it said that is kept, oldest first."""
@@ -349,6 +360,8 @@ class _Decoder:
         except (KeyError, TypeError, ValueError):
             return None
         if not (width_px > 0 and height_px > 0 and width_px * height_px <= MAX_PIXELS and index >= 0):
+            return None
+        if not 0 <= time.monotonic() - mono_s < _OLDEST_FRAME_S:
             return None
         view = np.frombuffer(self._memory, np.uint8, width_px * height_px * 3)
         return Frame(view.reshape(height_px, width_px, 3).copy(), index, mono_s)

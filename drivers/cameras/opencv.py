@@ -14,7 +14,10 @@ def quiet() -> None:
     libraries' words sets OPENCV_FFMPEG_LOGLEVEL (48 = debug) himself, and we leave it alone.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+        cv2.setLogLevel(0)
+    else:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def fourcc_name(fourcc: int) -> str:

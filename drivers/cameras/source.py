@@ -15,6 +15,7 @@ from drivers.base import Camera, DriverError
 from drivers.cameras.credentials import Credentials
 from drivers.cameras.decoder import NetworkCamera
 from drivers.cameras.file import FileCamera
+from drivers.cameras.v4l2 import V4l2Camera
 
 _EXAMPLES = "file:clip.mp4, rtsp://10.0.0.21/stream1, v4l2:/dev/v4l/by-id/usb-..."
 
@@ -70,7 +71,7 @@ def make_camera(
         return FileCamera(camera_id, Path(address), fps=fps, realtime=realtime, loop=loop)
     if scheme == "rtsp":
         return NetworkCamera(camera_id, source, fps=fps, credentials=credentials)
-    raise SourceError(f"source {source!r}: not supported yet")
+    return V4l2Camera(camera_id, Path(address), width_px=width_px, height_px=height_px, fps=fps)
 
 
 def _split(source: str) -> tuple[str, str]:

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """An RTSP server with live test pictures, for the integration tests. Runs under the system's Python (GStreamer's gi).
 
-    rtsp_server.py PORT [--login USER:PASSWORD] [--size WxH] [--fps N] [--bitrate KBIT] [--file PATH]
+    rtsp_server.py PORT [--login] [--size WxH] [--fps N] [--bitrate KBIT] [--codecs h264,h265]
 
-Streams: /h264 and /h265 (a moving ball over a clock-driven source), with --file also /file (a raw Annex-B H.264 file,
-looped). Prints "ready" when it listens on 127.0.0.1:PORT. Everything else about it is as plain as can be.
+Streams /h264 and /h265: a moving ball, made as fast as the clock goes. With --login, "USER:PASSWORD" is read from
+stdin, so that a test can look for the password in every command line. Prints "ready" when it listens on 127.0.0.1:PORT.
 """
 
 import argparse
+import sys
 
 import gi
 
@@ -26,11 +27,10 @@ ENCODERS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port")
-    parser.add_argument("--login")
+    parser.add_argument("--login", action="store_true")
     parser.add_argument("--size", default="320x240")
     parser.add_argument("--fps", type=int, default=10)
     parser.add_argument("--bitrate", type=int, default=500)
-    parser.add_argument("--file")
     parser.add_argument("--codecs", default="h264,h265")
     args = parser.parse_args()
     width, height = args.size.split("x")
@@ -48,16 +48,9 @@ def main() -> None:
         )
         for codec in args.codecs.split(",")
     }
-    if args.file:
-        launches["/file"] = (
-            f"( multifilesrc location={args.file} loop=true ! "
-            f"video/x-h264,stream-format=byte-stream,alignment=nal,framerate={args.fps}/1 ! "
-            "h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
-        )
-
     auth = token = None
     if args.login:
-        user, _, password = args.login.partition(":")
+        user, _, password = sys.stdin.readline().rstrip("\n").partition(":")
         auth = GstRtspServer.RTSPAuth()
         auth.set_supported_methods(GstRtspServer.RTSPAuth.get_supported_methods(auth))
         token = GstRtspServer.RTSPToken()
