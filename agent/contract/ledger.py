@@ -106,7 +106,8 @@ class Ledger:
         """How many numbers are no longer followed because there were more than max_holes holes."""
         return sum(series.given_up for series in self._series.get(key, {}).values())
 
-    def keys(self) -> list[Hashable]:
+    def series(self) -> list[Hashable]:
+        """The keys seen so far."""
         return list(self._series)
 
     def _open(self, epochs: dict[int, _Series], epoch: int, top: int) -> _Series:

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from agent.contract.event import Stream
 
 ROOT = "gw/v1"
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _CHANNELS = frozenset({"state", "health", "command", "reply"})
 
 
 def check_id(value: str, what: str = "id") -> str:
     """The id itself, if it can stand in a topic. Raises ValueError saying what is wrong with it.
 
-    Small letters, digits, '-', '_' and '.', at most 32: also safe as a file name and in a URL, and never '+', '#', '/'.
+    Letters, digits, '-', '_' and '.', at most 32: also safe as a file name and in a URL, and never '+', '#', '/'.
     """
     if not _ID.fullmatch(value):
         raise ValueError(
-            f"{what} {value!r}: wanted 1 to 32 of a-z, 0-9, '-', '_', '.', starting with a letter or a digit "
+            f"{what} {value!r}: wanted 1 to 32 of a-z, A-Z, 0-9, '-', '_', '.', starting with a letter or a digit "
             f"(it becomes part of MQTT topics)"
         )
     return value

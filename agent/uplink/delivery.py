@@ -106,11 +106,13 @@ class Delivery:
         self._window = max(1, min(receive_maximum, MAX_WINDOW))
         self._max_packet_bytes = max_packet_bytes
         self._flight.clear()
-        # Waits and tries survive, or a broker that refuses and disconnects would be asked at full speed for ever.
-        self._lanes = {
-            stream: _Lane(stream, probing=bool(old and old.tries), tries=old.tries if old else {})
-            for stream, old in ((stream, self._lanes.get(stream)) for stream in Stream)
-        }
+        # Waits and tries survive: some brokers refuse and disconnect, and a held stream must not stop the others then.
+        was = self._lanes
+        self._lanes = {stream: _Lane(stream) for stream in Stream}
+        for stream, old in was.items():
+            self._lanes[stream].tries = old.tries
+            self._lanes[stream].probing = old.probing
+            self._lanes[stream].held_until_s = old.held_until_s
 
     def stored(self) -> None:
         """The outbox has new rows."""

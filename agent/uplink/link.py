@@ -165,9 +165,9 @@ class Link:
             raise self._gone()
         return info.mid
 
-    def subscribe(self, topic: str) -> int:
-        """Ask for a topic filter at QoS 1. Returns the request's id; see granted()."""
-        rc, mid = self._client.subscribe(topic, qos=1)
+    def subscribe(self, topic: str, *, qos: int = 1) -> int:
+        """Ask for a topic filter. Returns the request's id; see granted()."""
+        rc, mid = self._client.subscribe(topic, qos=qos)
         if rc != mqtt.MQTT_ERR_SUCCESS or mid is None:
             raise self._gone()
         return mid
@@ -246,11 +246,16 @@ class Link:
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
 
     def _on_disconnect(
-        self, client: mqtt.Client, userdata: object, flags: object, reason: ReasonCode, properties: Properties | None
+        self,
+        client: mqtt.Client,
+        userdata: object,
+        flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
-        if self._lost_why is None:
+        if self._lost_why is None and flags.is_disconnect_packet_from_server:
             self._lost_code = reason.value
-            self._lost_why = f"connection lost: {reason}"
+            self._lost_why = f"the broker disconnected us: {reason}"
 
     def _on_publish(
         self, client: mqtt.Client, userdata: object, mid: int, reason: ReasonCode, properties: Properties | None

@@ -14,12 +14,13 @@ _SESSION_EXPIRY_S = 60  # a short loss of the connection loses no message
 
 
 class Subscriber:
-    """`with Subscriber(...) as subscriber:` connects and subscribes at QoS 1, or raises UplinkDown."""
+    """`with Subscriber(...) as subscriber:` connects and subscribes, or raises UplinkDown."""
 
-    def __init__(self, broker: Broker, topics: list[str], *, login: Login | None = None) -> None:
+    def __init__(self, broker: Broker, topics: list[str], *, login: Login | None = None, qos: int = 1) -> None:
         self._broker = broker
         self._topics = topics
         self._login = login
+        self._qos = qos
         self._client_id = f"watch-{secrets.token_hex(4)}"
         self._link: Link | None = None
 
@@ -31,7 +32,7 @@ class Subscriber:
         except (WrongProtocol, NoAnswer):
             link = self._open(v5=False)
         self._link = link
-        pending = {link.subscribe(topic): topic for topic in self._topics}
+        pending = {link.subscribe(topic, qos=self._qos): topic for topic in self._topics}
         deadline_s = time.monotonic() + 10
         while any(link.granted(mid) is None for mid in pending):
             if time.monotonic() > deadline_s:

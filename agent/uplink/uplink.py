@@ -118,7 +118,7 @@ class Uplink:
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Wait for acknowledgements under way, say goodbye, end. What was not delivered stays in the outbox.
 
-        Returns False if the thread is stuck in a connect; it ends by itself then.
+        Returns False if the thread is stuck in a connect; it ends by itself then. May be called twice.
         """
         self._farewell_until_s = time.monotonic() + timeout_s / 2
         self._stopping.set()
@@ -358,5 +358,5 @@ class Uplink:
         self._poke()
 
     def _poke(self) -> None:
-        with suppress(BlockingIOError):  # enough pokes wait already
+        with suppress(OSError):  # enough pokes wait already, or the thread has ended and its sockets are closed
             self._wake_theirs.send(b"\0")

@@ -45,7 +45,7 @@ class Mosquitto:
             f"persistence_location {folder}/",
             "autosave_interval 1",
             "max_queued_messages 0",
-            "max_inflight_messages 0",
+            "queue_qos0_messages true",  # for a consumer at QoS 0 that comes back
             "log_dest file " + str(folder / "log"),
             "log_type error",
             "log_type warning",
@@ -94,6 +94,18 @@ class Mosquitto:
     def thaw(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
+
+    def save(self) -> None:
+        """Write sessions and retained messages to disk now, so that a kill cannot take them."""
+        if self._process is not None:
+            stored = self.folder / "mosquitto.db"
+            before_ns = stored.stat().st_mtime_ns if stored.exists() else 0
+            self._process.send_signal(signal.SIGUSR1)
+            deadline_s = time.monotonic() + 5
+            while not stored.exists() or stored.stat().st_mtime_ns == before_ns:
+                if time.monotonic() > deadline_s:
+                    raise RuntimeError("mosquitto did not save its state")
+                time.sleep(0.01)
 
     def forget(self) -> None:
         """Lose its persistent state; only while stopped."""
