@@ -158,11 +158,16 @@ def find_pack(name_or_path: str | Path) -> Path:
     for root in BUNDLED:
         if (root / text / MANIFEST).is_file():
             return root / text
-    bundled = sorted({p.parent.name for root in BUNDLED for p in root.glob(f"*/{MANIFEST}")})
+    bundled = list_packs()
     raise ModelPackError(
         f"model pack {text!r}: no such bundled pack; bundled are: {', '.join(bundled) or 'none'} "
         f"(looked in {', '.join(map(str, BUNDLED))}); give one of them, or a path with a slash in it such as ./{text}"
     )
+
+
+def list_packs() -> list[str]:
+    """The names of the bundled packs."""
+    return sorted({manifest.parent.name for root in BUNDLED for manifest in root.glob(f"*/{MANIFEST}")})
 
 
 def load_pack(path: str | Path) -> ModelPack:

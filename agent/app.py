@@ -1,0 +1,193 @@
+"""Wiring only: from a configuration to running stages. Knows every name and does no work of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import threading
+import tomllib
+from pathlib import Path
+
+import numpy as np
+
+from agent.clock import Clock, SystemClock
+from agent.config import CameraConfig, Config
+from agent.errors import ConfigError
+from agent.ops.health import HealthReport
+from agent.outbox import Outbox
+from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
+from agent.vision.pipeline import Pipeline, Rules
+from agent.vision.rules.crossing import LineCrossing
+from agent.vision.rules.zone import ZonePresence
+from agent.vision.scene import Scene
+from agent.vision.worker import CameraWorker
+from drivers.base import CLASSES, Camera, Detector
+from drivers.cameras import Credentials, make_camera
+from drivers.inference import open_detector
+
+_log = logging.getLogger(__name__)
+_MB = 1024 * 1024
+_DRAIN_S = 10.0
+
+
+def version() -> str:
+    return importlib.metadata.version("gateway-agent")
+
+
+def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) -> None:
+    """Run until stop is set, or until every camera is a recording that was played to its end.
+
+    pictures: a folder for one annotated picture per camera, written at the end.
+    Raises ConfigError or ModelPackError for what a restart cannot mend, EventStoreError if another agent has the
+    outbox.
+    """
+    clock = SystemClock()
+    credentials = {camera.id: read_credentials(camera) for camera in config.camera}
+    detector = open_detector(config.detector.pack, config.detector.threads)
+    settings = uplink_settings(config)
+    outbox = make_outbox(config, clock)
+    uplink = Uplink(settings, outbox, clock=clock) if settings.brokers else None
+    workers = [
+        CameraWorker(
+            camera.id,
+            make_camera_of(camera, credentials[camera.id]),
+            make_pipeline(camera, detector),
+            outbox.put,
+            clock=clock,
+            stall_timeout_s=camera.stall_timeout_s,
+            scene=Scene(camera.line, camera.zone) if pictures else None,
+        )
+        for camera in config.camera
+    ]
+    report = HealthReport(
+        version=version(), detector=detector, outbox=outbox, uplink=uplink, workers=workers, clock=clock
+    )
+    if uplink is None:
+        _log.warning("no [[broker]] in the configuration: events are stored and wait")
+    else:
+        uplink.start()
+    for worker in workers:
+        worker.start()
+    _log.info("running: %d camera(s), %s on %s", len(workers), detector.pack.label, detector.runtime)
+    try:
+        while not stop.wait(min(1.0, config.health.interval_s)) and not all(w.ended() for w in workers):
+            if uplink is not None and report.is_due(config.health.interval_s):
+                uplink.publish_health(report.make())
+    finally:
+        for worker in workers:
+            worker.stop()
+        if uplink is not None:
+            if not stop.is_set():
+                uplink.drain(_DRAIN_S)
+            uplink.stop()
+        outbox.close()
+        detector.close()
+    for worker in workers:
+        if pictures is not None and worker.scene is not None:
+            _log.info("picture: %s", worker.scene.write(pictures / f"{worker.camera_id}.jpg"))
+
+
+def make_outbox(config: Config, clock: Clock) -> Outbox:
+    path = config.outbox.path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"outbox.path: cannot make the folder {path.parent}: {exc.strerror}; wanted a folder the agent may write"
+        ) from exc
+    return Outbox(
+        path,
+        max_bytes=config.outbox.max_mb * _MB,
+        alert_reserve_bytes=config.outbox.alert_reserve_mb * _MB,
+        clock=clock,
+    )
+
+
+def uplink_settings(config: Config) -> UplinkSettings:
+    uplink = config.uplink
+    return UplinkSettings(
+        site=config.box.site,
+        box=config.box.id,
+        brokers=tuple(
+            Broker(
+                broker.host,
+                broker.port or (8883 if broker.tls else 1883),
+                Tls(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
+            )
+            for broker in config.broker
+        ),
+        login=Login(uplink.username, uplink.password_file) if uplink.username else None,
+        payload=uplink.payload,
+        keepalive_s=uplink.keepalive_s,
+        agent_version=version(),
+    )
+
+
+def make_camera_of(camera: CameraConfig, credentials: Credentials | None, *, recording: bool = False) -> Camera:
+    """recording: every wanted frame as fast as it can be decoded, at the recording's own time."""
+    return make_camera(
+        camera.id,
+        camera.source,
+        width_px=camera.width_px,
+        height_px=camera.height_px,
+        fps=camera.fps,
+        credentials=credentials,
+        realtime=not recording,
+        loop=camera.loop and not recording,
+    )
+
+
+def read_credentials(camera: CameraConfig) -> Credentials | None:
+    """Raises ConfigError naming the file; what is in it is never part of a message."""
+    path = camera.credentials_file
+    if path is None:
+        return None
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"camera {camera.id}: credentials_file {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted user = "…" and password = "…"') from exc
+    user, password = data.get("user"), data.get("password")
+    if not isinstance(user, str) or not isinstance(password, str) or len(data) != 2:
+        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted exactly user = "…" and password = "…"')
+    return Credentials(user, password)
+
+
+def make_pipeline(camera: CameraConfig, detector: Detector, *, motion_gate: bool | None = None) -> Pipeline:
+    return Pipeline(
+        detector,
+        lambda frame_wh_px: _rules(camera, frame_wh_px),
+        motion_gate=camera.motion_gate if motion_gate is None else motion_gate,
+        count_interval_s=camera.count_interval_s,
+    )
+
+
+def _rules(camera: CameraConfig, frame_wh_px: tuple[int, int]) -> Rules:
+    scale = np.asarray(frame_wh_px, np.float32)
+    return Rules(
+        lines=tuple(
+            LineCrossing(
+                line.id,
+                np.asarray(line.a, np.float32) * scale,
+                np.asarray(line.b, np.float32) * scale,
+                anchor=line.anchor,
+                class_ids=_class_ids(line.classes),
+            )
+            for line in camera.line
+        ),
+        zones=tuple(
+            ZonePresence(
+                zone.id,
+                np.asarray(zone.polygon, np.float32) * scale,
+                frame_wh_px=frame_wh_px,
+                class_ids=_class_ids(zone.classes),
+                dwell_s=zone.dwell_s,
+            )
+            for zone in camera.zone
+        ),
+    )
+
+
+def _class_ids(names: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(CLASSES.index(name) for name in names)

@@ -1,0 +1,277 @@
+"""The door for the configuration: one TOML file, checked whole before anything starts.
+
+Stages get plain values from here; nothing else in the agent reads the file or knows pydantic's errors. A wrong file
+is a ConfigError that names the file and, for each mistake, the key, what was found and what was wanted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from agent.contract.topics import check_id
+from agent.errors import ConfigError
+from agent.vision import geometry
+from drivers.base import CLASSES
+from drivers.cameras import check_source
+
+DEFAULT_PATH = Path("/etc/gateway-agent/gateway.toml")
+DEFAULT_PACK = "ssd-mobilenet-v3-large-coco-320-int8"
+
+
+def _source(source: str) -> str:
+    check_source(source)
+    return source
+
+
+Id = Annotated[str, AfterValidator(check_id)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Point = tuple[Fraction, Fraction]
+ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+
+
+class Table(BaseModel):
+    # A mistyped key is an error, not a silent default.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BoxConfig(Table):
+    """Who this box is."""
+
+    site: Id = Field(description="the gateway's place, part of every MQTT topic")
+    id: Id = Field(description="the box's own name at that place, part of every MQTT topic")
+
+
+class BrokerConfig(Table):
+    """An MQTT broker of the IOC; write several and they are tried in order."""
+
+    host: str = Field(min_length=1, description="name or address")
+    port: int | None = Field(None, ge=1, le=65535, description="8883 with tls, 1883 without, unless given")
+    tls: bool = Field(True, description="TLS 1.2 or newer; the broker's certificate must name the host")
+    ca_file: Path | None = Field(None, description="PEM of the authority to trust; none: the system's authorities")
+    cert_file: Path | None = Field(None, description="PEM of this box's certificate")
+    key_file: Path | None = Field(None, description="PEM of this box's private key")
+
+    @model_validator(mode="after")
+    def _files_need_tls(self) -> Self:
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError("ca_file, cert_file and key_file have no use with tls = false; wanted tls = true")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together; wanted both or none")
+        return self
+
+
+class UplinkConfig(Table):
+    """How to speak to the broker."""
+
+    payload: Literal["json", "cbor"] = Field("json", description="cbor is a third of the size, for metered links")
+    username: str | None = Field(None, description="login, where the broker asks for one")
+    password_file: Path | None = Field(None, description="file that holds the password alone")
+    keepalive_s: int = Field(20, ge=5, le=600, description="a dead link is noticed after about twice this")
+
+    @model_validator(mode="after")
+    def _password_needs_user(self) -> Self:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file without username; wanted both")
+        return self
+
+
+class OutboxConfig(Table):
+    """Where events wait for the broker."""
+
+    path: Path = Field(Path("/var/lib/gateway-agent/outbox.db"), description="the database, on a disk that stays")
+    max_mb: int = Field(512, ge=8, le=65536, description="the oldest of the least important give way above this")
+    alert_reserve_mb: int = Field(64, ge=1, description="part of max_mb that counts and readings cannot use")
+
+    @model_validator(mode="after")
+    def _reserve_fits(self) -> Self:
+        if self.alert_reserve_mb >= self.max_mb:
+            raise ValueError(f"alert_reserve_mb = {self.alert_reserve_mb} leaves nothing of max_mb = {self.max_mb}")
+        return self
+
+
+class DetectorConfig(Table):
+    """The network that finds people and vehicles."""
+
+    pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
+    threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
+
+
+class LineConfig(Table):
+    """A line to count at. Standing at a and looking to b, "in" is from the left hand to the right hand."""
+
+    id: Id
+    a: Point = Field(description="start, fractions of width and height, x right, y down")
+    b: Point = Field(description="end")
+    anchor: Literal["bottom", "center"] = Field("bottom", description="the point of the box that counts")
+    classes: tuple[ClassName, ...] = Field(CLASSES, min_length=1, description="which objects count")
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Self:
+        if self.a == self.b:
+            raise ValueError(f"a and b are the same point {list(self.a)}; wanted two different points")
+        return self
+
+
+class ZoneConfig(Table):
+    """An area to watch."""
+
+    id: Id
+    polygon: tuple[Point, ...] = Field(min_length=3, description="corners in order, fractions of width and height")
+    classes: tuple[ClassName, ...] = Field(CLASSES, min_length=1, description="which objects count")
+    dwell_s: float | None = Field(None, gt=0, le=86400, description="say so when an object stays this long")
+
+    @model_validator(mode="after")
+    def _is_an_area(self) -> Self:
+        crossed = geometry.crossing_edges(self.polygon)
+        if crossed is not None:
+            first, second = (n + 1 for n in crossed)
+            raise ValueError(
+                f"edge {first} of the polygon crosses edge {second} (edge n starts at corner n); "
+                "wanted corners in order around the area"
+            )
+        if geometry.polygon_area(self.polygon) < 1e-5:
+            raise ValueError("the corners lie on one line; wanted an area")
+        return self
+
+
+class CameraConfig(Table):
+    """A camera and what to watch for in its picture."""
+
+    id: Id
+    source: Annotated[str, AfterValidator(_source)] = Field(description="rtsp://…, v4l2:/dev/…, file:…")
+    credentials_file: Path | None = Field(None, description='TOML file with user = "…" and password = "…"')
+    fps: float = Field(10.0, gt=0, le=60, description="pictures looked at per second, at most")
+    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB camera")
+    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB camera")
+    loop: bool = Field(False, description="play a file: source again and again")
+    stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
+    motion_gate: bool = Field(True, description="run the detector only while something moves")
+    count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
+    line: tuple[LineConfig, ...] = ()
+    zone: tuple[ZoneConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        _refuse_repeats("line", [line.id for line in self.line])
+        _refuse_repeats("zone", [zone.id for zone in self.zone])
+        if (self.width_px is None) != (self.height_px is None):
+            raise ValueError("width_px and height_px belong together; wanted both or none")
+        return self
+
+
+class HealthConfig(Table):
+    """The box's own pulse."""
+
+    interval_s: float = Field(60.0, ge=1, le=3600, description="seconds between two health messages")
+
+
+class Config(Table):
+    """The whole file."""
+
+    box: BoxConfig
+    broker: tuple[BrokerConfig, ...] = Field((), description="none: everything is buffered until there is one")
+    uplink: UplinkConfig = UplinkConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    detector: DetectorConfig = DetectorConfig()
+    camera: tuple[CameraConfig, ...] = Field(min_length=1)
+    health: HealthConfig = HealthConfig()
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        _refuse_repeats("camera", [camera.id for camera in self.camera])
+        return self
+
+    def camera_named(self, camera_id: str) -> CameraConfig:
+        for camera in self.camera:
+            if camera.id == camera_id:
+                return camera
+        known = ", ".join(camera.id for camera in self.camera)
+        raise ConfigError(f"no camera {camera_id!r} in the configuration; it has: {known}")
+
+
+def load(path: Path) -> Config:
+    """Read and check one file. Raises ConfigError with every mistake found, one a line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(
+            f"{path}: cannot read the configuration: {exc.strerror}; "
+            "is the path right (--config), and may this user read it?"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {exc.start}); save the file as UTF-8") from exc
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """Check the text of a configuration; name: what to call it in errors."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{name}: not valid TOML: {exc}") from exc
+    try:
+        return Config.model_validate(data)
+    except ValidationError as exc:
+        raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in exc.errors())) from exc
+
+
+def _refuse_repeats(what: str, ids: list[str]) -> None:
+    for repeated in sorted({i for i in ids if ids.count(i) > 1}):
+        raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """One mistake as: key: found …; wanted …."""
+    key = _key(error["loc"])
+    kind, found = error["type"], error["input"]
+    if kind == "missing":
+        return f"{key}: missing; this key is needed"
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(error["loc"][-1]), _keys_beside(error["loc"]), n=1)
+        return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see the list of keys in README")
+    if kind == "value_error":
+        said = str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
+        return f"{key}: {said}"
+    return f"{key}: found {_short(found)}; wanted: {error['msg'].removeprefix('Input should be ')}"
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """('camera', 0, 'line', 1, 'b') → camera[1].line[2].b; people count from one."""
+    text = ""
+    for part in loc:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the file"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in loc[:-1]:
+        if isinstance(part, str):
+            inner = _model_in(model.model_fields[part].annotation)
+            if inner is None:
+                return []
+            model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, Annotated, Union, types.UnionType):
+        for part in get_args(annotation):
+            found = _model_in(part)
+            if found is not None:
+                return found
+    return None

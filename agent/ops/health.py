@@ -1,0 +1,105 @@
+"""The box's pulse: what the stages say of themselves, and what the kernel says of the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.clock import Clock
+from agent.contract.box import CameraHealth, Health, OutboxHealth
+from agent.outbox import Depth, Outbox
+from agent.uplink import Uplink
+from agent.vision.worker import CameraWorker
+from drivers.inference import TfliteDetector
+
+_THERMAL = Path("/sys/class/thermal")
+
+
+class HealthReport:
+    def __init__(
+        self,
+        *,
+        version: str,
+        detector: TfliteDetector,
+        outbox: Outbox,
+        uplink: Uplink | None,
+        workers: Sequence[CameraWorker],
+        clock: Clock,
+    ) -> None:
+        self._version = version
+        self._detector = detector
+        self._outbox = outbox
+        self._uplink = uplink
+        self._workers = workers
+        self._clock = clock
+        self._started_s = clock.mono_s()
+        self._made_s = float("-inf")
+
+    def is_due(self, interval_s: float) -> bool:
+        return self._clock.mono_s() - self._made_s >= interval_s
+
+    def make(self) -> Health:
+        self._made_s = self._clock.mono_s()
+        now = self._clock.stamp()
+        return Health(
+            time=now.wall_ms,
+            uptime_s=round(self._made_s - self._started_s, 1),
+            agent=self._version,
+            clock_trusted=now.trusted,
+            runtime=self._detector.runtime,
+            model=self._detector.pack.label,
+            cameras={worker.camera_id: _camera(worker) for worker in self._workers},
+            outbox=_outbox(self._outbox.depth(), now.wall_ms),
+            link=self._uplink.status().health() if self._uplink else None,
+            cpu_c=cpu_c(),
+            rss_bytes=rss_bytes(),
+            disk_free_bytes=disk_free_bytes(self._outbox.path.parent),
+        )
+
+
+def _camera(worker: CameraWorker) -> CameraHealth:
+    state = worker.state()
+    phase = state.phase
+    return CameraHealth(
+        state="open" if phase == "connected" else phase if phase in ("opening", "ended") else "silent",
+        fps=round(state.fps, 1),
+        dropped=state.frames_dropped,
+        inferred=worker.pipeline.inferred,
+        error=state.error,
+    )
+
+
+def _outbox(depth: Depth, now_ms: int) -> OutboxHealth:
+    oldest_ms = depth.oldest_ms
+    return OutboxHealth(
+        rows=depth.rows,
+        bytes=depth.bytes,
+        max_bytes=depth.max_bytes,
+        oldest_s=max(now_ms - oldest_ms, 0) / 1000 if oldest_ms is not None else None,
+        last=depth.last,
+    )
+
+
+def cpu_c(root: Path = _THERMAL) -> float | None:
+    """The hottest thermal zone in °C, None where the kernel names none."""
+    found = []
+    for zone in sorted(root.glob("thermal_zone*/temp")):
+        try:
+            found.append(int(zone.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue  # some zones exist and cannot be read while their device sleeps
+    return max(found, default=None)
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process; the decoders' processes are not in it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def disk_free_bytes(folder: Path) -> int | None:
+    try:
+        return os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    except OSError:
+        return None

@@ -1,0 +1,80 @@
+"""What a technician reads, in English and in Vietnamese. The language is that of the terminal (LC_ALL, LANG).
+
+Sentences here are whole; what a device or a library said is put behind them as it came.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+_SENTENCES: dict[str, tuple[str, str]] = {
+    "config-ok": (
+        "configuration {path}: fine, {cameras} camera(s), {lines} line(s), {zones} zone(s)",
+        "cấu hình {path}: tốt, {cameras} máy quay, {lines} vạch, {zones} vùng",
+    ),
+    "model-ok": (
+        "model {label}: fine, on {runtime}, one look takes {ms:.0f} ms here",
+        "mô hình {label}: tốt, chạy trên {runtime}, một lần nhận dạng mất {ms:.0f} ms trên máy này",
+    ),
+    "camera-ok": (
+        "camera {id}: fine, {width} x {height}, {codec}, first picture after {seconds:.1f} s",
+        "máy quay {id}: tốt, {width} x {height}, {codec}, có hình đầu tiên sau {seconds:.1f} giây",
+    ),
+    "camera-differs": (
+        "camera {id}: asked for {asked}, it gives {granted}; write what it gives, or another size it offers",
+        "máy quay {id}: yêu cầu {asked} nhưng máy cho {granted}; hãy ghi đúng kích thước máy cho",
+    ),
+    "camera-bad": ("camera {id}: PROBLEM: {why}", "máy quay {id}: LỖI: {why}"),
+    "camera-refused": (
+        "camera {id}: PROBLEM: it answers but refuses us; check user, password and stream path: {why}",
+        "máy quay {id}: LỖI: máy trả lời nhưng từ chối; kiểm tra tên, mật khẩu và đường dẫn: {why}",
+    ),
+    "camera-no-rule": (
+        "camera {id}: no line and no zone yet: it counts nothing",
+        "máy quay {id}: chưa có vạch hay vùng nào: sẽ không đếm gì",
+    ),
+    "broker-ok": ("broker {broker}: fine, it lets us in", "máy chủ MQTT {broker}: tốt, cho phép kết nối"),
+    "broker-bad": (
+        "broker {broker}: PROBLEM: {why}; the agent would store its events and go on trying",
+        "máy chủ MQTT {broker}: LỖI: {why}; thiết bị sẽ lưu sự kiện và tiếp tục thử lại",
+    ),
+    "broker-none": (
+        "no [[broker]] in the configuration: events are stored on the box only",
+        "cấu hình không có [[broker]]: sự kiện chỉ được lưu trên thiết bị",
+    ),
+    "outbox-ok": ("outbox {path}: fine, {mb} MB free on its disk", "hàng đợi {path}: tốt, ổ đĩa còn trống {mb} MB"),
+    "outbox-bad": (
+        "outbox {path}: PROBLEM: {why}; wanted a folder on a lasting disk that the service's user may write",
+        "hàng đợi {path}: LỖI: {why}; cần một thư mục trên ổ đĩa mà dịch vụ được phép ghi",
+    ),
+    "clock-ok": ("clock: fine, set from the network", "đồng hồ: tốt, đã đồng bộ qua mạng"),
+    "clock-unset": (
+        "clock: not set from the network yet; events are corrected once it is",
+        "đồng hồ: chưa đồng bộ qua mạng; thời gian sự kiện sẽ được sửa khi đồng bộ",
+    ),
+    "all-fine": ("everything is fine", "mọi thứ đều tốt"),
+    "problems": ("{n} problem(s) found", "có {n} lỗi"),
+    "no-cameras": (
+        "no camera is plugged in; a network camera needs its rtsp:// address",
+        "không có máy quay nào cắm vào máy; máy quay mạng cần địa chỉ rtsp://",
+    ),
+    "paste": (
+        "paste what you need into the configuration, then draw lines and run `gateway-agent check`:",
+        "chép phần cần dùng vào tệp cấu hình, thêm vạch rồi chạy `gateway-agent check`:",
+    ),
+}
+
+
+def language(environment: Mapping[str, str] = os.environ) -> str:
+    """ "vi" for a Vietnamese terminal, "en" for every other."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if environment.get(name):
+            return "vi" if environment[name].startswith("vi") else "en"
+    return "en"
+
+
+def say(key: str, **values: object) -> str:
+    """The sentence in the terminal's language, with its gaps filled."""
+    english, vietnamese = _SENTENCES[key]
+    return (vietnamese if language() == "vi" else english).format(**values)

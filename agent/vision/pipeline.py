@@ -1,0 +1,133 @@
+"""The stages of one camera in a row: motion, detect, track, rules. Frame in, what happened out.
+
+The same object serves the live camera and the replay of a recording; it reads no clock and knows no queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agent.contract.event import Crossing, Dwell, ZoneEnter, ZoneExit
+from agent.vision.detect import detect
+from agent.vision.motion import Motion, MotionMap
+from agent.vision.rules.base import Happening, Rule
+from agent.vision.rules.counts import IntervalCounts
+from agent.vision.rules.crossing import LineCrossing
+from agent.vision.rules.zone import ZonePresence
+from agent.vision.track import Tracker, Tracks
+from drivers.base import CLASSES, Detector, Frame
+
+_LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
+_HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one camera for one frame size."""
+
+    lines: tuple[LineCrossing, ...]
+    zones: tuple[ZonePresence, ...]
+
+    @property
+    def all(self) -> tuple[Rule, ...]:
+        return (*self.lines, *self.zones)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What one frame gave: for pictures and pages; what matters to the IOC is in happened."""
+
+    happened: list[Happening]
+    tracks: Tracks
+    motion: MotionMap
+    inferred: bool
+
+
+class Pipeline:
+    """make_rules(frame_wh_px): called at the first frame, and again when the camera changes its picture's size."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        make_rules: Callable[[tuple[int, int]], Rules],
+        *,
+        motion_gate: bool = True,
+        count_interval_s: float = 60.0,
+    ) -> None:
+        self._detector = detector
+        self._make_rules = make_rules
+        self._motion_gate = motion_gate
+        self._count_interval_s = count_interval_s
+        self.frames = 0
+        self.inferred = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything learned and followed, as before the first frame."""
+        self._size_wh_px: tuple[int, int] | None = None
+        self._begin((0, 0))
+
+    def process(self, frame: Frame) -> Seen:
+        """Frames of one camera, in the order of their mono_s."""
+        if frame.size_wh_px != self._size_wh_px:
+            self._begin(frame.size_wh_px)
+            self._size_wh_px = frame.size_wh_px
+        self.frames += 1
+        motion = self._motion.update(frame)
+        look = not self._motion_gate or motion.is_open or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
+        if look:
+            self._looked_s = frame.mono_s
+            self.inferred += 1
+            found = detect(self._detector, frame, motion, self._tracker.min_score)
+            moving = motion.share(found.boxes_xyxy_px)
+            tracks = self._tracker.update(
+                found, moving, motion.blobs_xyxy_px, frame.size_wh_px, frame.index, frame.mono_s
+            )
+        else:
+            tracks = self._tracker.hold(frame.index, frame.mono_s)
+        said = [h for rule in self._rules.all for h in rule.update(tracks)]
+        happened = self._let_through(said, tracks)
+        self._counts.add(happened)
+        happened += self._counts.update(frame.index, frame.mono_s)
+        return Seen(happened, tracks, motion, look)
+
+    def finish(self) -> list[Happening]:
+        """The recording is over, or the agent stops: what the interval that runs has counted so far."""
+        return self._counts.flush(self._last_index) if self._size_wh_px else []
+
+    def _begin(self, size_wh_px: tuple[int, int]) -> None:
+        self._motion = Motion()
+        self._tracker = Tracker()
+        self._rules = self._make_rules(size_wh_px)
+        self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
+        self._held: dict[int, list[Happening]] = {}
+        self._confirmed: set[int] = set()
+        self._looked_s = float("-inf")
+        self._last_index = 0
+
+    def _let_through(self, said: list[Happening], tracks: Tracks) -> list[Happening]:
+        """What confirmed tracks did, now or while they were not confirmed yet; forget what came to nothing."""
+        self._last_index = tracks.frame_index
+        for happening in said:
+            self._held.setdefault(happening.track, []).append(happening)
+        self._confirmed.update(int(i) for i in tracks.ids[tracks.confirmed])
+        passed: list[Happening] = []
+        if self._held:
+            # The class is voted over the track's life: by now the vote is better than when the thing happened.
+            class_ids = dict(zip(tracks.ids.tolist(), tracks.class_ids.tolist(), strict=True))
+            doubtful = set(tracks.ids[~tracks.confirmed].tolist())
+            for track in list(self._held):
+                if track in self._confirmed and track not in doubtful:
+                    passed += [_classed(h, class_ids.get(track)) for h in self._held.pop(track)]
+                elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
+                    del self._held[track]
+        self._confirmed.difference_update(tracks.ended)
+        return sorted(passed, key=lambda h: (h.frame_index, h.track))
+
+
+def _classed(happening: Happening, class_id: int | None) -> Happening:
+    body = happening.body
+    if class_id is None or not isinstance(body, Crossing | ZoneEnter | ZoneExit | Dwell):
+        return happening
+    return replace(happening, body=body.model_copy(update={"object_class": CLASSES[class_id]}))

@@ -1,0 +1,114 @@
+"""Who crossed which line, in which direction.
+
+Tested on the path between two sightings, not on being near the line: what is left of it in one frame and right of
+it in the next has crossed. A crossing counts once the object has come a margin, a share of its own size, beyond the
+line, so a queue that trembles on the line is not counted again and again.
+
+              in
+        a ────┼────▶ b        standing at a, looking to b: left hand ─▶ right hand is "in"
+              ▼
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.contract.event import Crossing
+from agent.vision import geometry
+from agent.vision.rules.base import Anchor, Happening, anchors, class_name
+from agent.vision.track import Tracks
+
+# In shares of the object's own size, so that they hold for near and far alike.
+_BEYOND = 0.08  # how far it must have come beyond the line
+_MOVING = 0.2  # of its box: a false box that wanders over a still road has not crossed anything
+_TRAVEL = 0.5  # how far it must have come in all, from its farthest point on the one side to the other
+
+
+@dataclass(slots=True)
+class _Passage:
+    side: int  # the side it is known to be on: -1 left, +1 right, 0 exactly on the line
+    point: npt.NDArray[np.float32]
+    frame_index: int
+    mono_s: float
+    farthest_px: float = 0.0  # how far from the line it has been on `side`
+    met: tuple[int, float] | None = None  # frame and time at which its path met the line since it was on `side`
+
+
+class LineCrossing:
+    """One line of one camera. Remembers each track until it has ended."""
+
+    def __init__(
+        self,
+        line: str,
+        a_px: npt.NDArray[np.float32],
+        b_px: npt.NDArray[np.float32],
+        *,
+        class_ids: frozenset[int],
+        anchor: Anchor = "bottom",
+    ) -> None:
+        self._line = line
+        self._a = np.asarray(a_px, np.float32)
+        self._b = np.asarray(b_px, np.float32)
+        self._class_ids = class_ids
+        self._anchor = anchor
+        self._passages: dict[int, _Passage] = {}
+
+    def update(self, tracks: Tracks) -> list[Happening]:
+        for track in tracks.ended:
+            self._passages.pop(track, None)
+        rows = np.flatnonzero(tracks.seen & (tracks.moving >= _MOVING))
+        if not len(rows):
+            return []
+        boxes = tracks.boxes_xyxy_px[rows]
+        points = anchors(boxes, self._anchor)
+        sides = geometry.side_of_line(self._a, self._b, points)
+        size = np.sqrt(geometry.areas(boxes))
+        away = np.abs(sides)
+        known = [self._passages.get(int(i)) for i in tracks.ids[rows]]
+        before = np.array([p.point if p else point for p, point in zip(known, points, strict=True)], np.float32)
+        met = geometry.where_segments_meet(before, points, self._a, self._b)
+
+        happened: list[Happening] = []
+        for i, row in enumerate(rows):
+            track, passage = int(tracks.ids[row]), known[i]
+            side = int(np.sign(sides[i]))
+            if passage is None:
+                self._passages[track] = _Passage(
+                    side, points[i], tracks.frame_index, tracks.mono_s, farthest_px=float(away[i])
+                )
+                continue
+            if not np.isnan(met[i]):
+                part = float(met[i])
+                passage.met = (
+                    round(passage.frame_index + part * (tracks.frame_index - passage.frame_index)),
+                    passage.mono_s + part * (tracks.mono_s - passage.mono_s),
+                )
+            if side == passage.side:
+                passage.farthest_px = max(passage.farthest_px, float(away[i]))
+                if away[i] > _BEYOND * size[i]:
+                    passage.met = None  # it came back without having gone beyond
+            elif away[i] > _BEYOND * size[i] and away[i] + passage.farthest_px > _TRAVEL * size[i]:
+                class_id = int(tracks.class_ids[row])
+                if passage.met is not None and passage.side != 0 and class_id in self._class_ids:
+                    happened.append(
+                        Happening(
+                            Crossing.model_validate(
+                                {
+                                    "line": self._line,
+                                    "direction": "in" if side > 0 else "out",
+                                    "class": class_name(class_id),
+                                    "track": track,
+                                }
+                            ),
+                            track,
+                            *passage.met,
+                        )
+                    )
+                passage.side = side
+                passage.met = None
+                passage.farthest_px = float(away[i])
+            passage.point, passage.frame_index, passage.mono_s = points[i], tracks.frame_index, tracks.mono_s
+        return happened

@@ -1,0 +1,153 @@
+"""The thread of one camera: newest frame through the stages, what happened into the outbox.
+
+A slow detector makes it take fewer frames, never older ones. An event that cannot be stored is kept and tried again,
+and until it is stored no new frame is looked at: nothing that was seen is lost, and health shows the frames dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from agent.clock import Clock, Stamp
+from agent.contract.event import Body, CameraSilent, Counts, Event, Stream
+from agent.errors import EventStoreError
+from agent.vision.capture import Capture, CaptureState
+from agent.vision.pipeline import Pipeline
+from agent.vision.rules.base import Happening
+from agent.vision.scene import Scene
+from drivers.base import Camera, Frame
+
+_log = logging.getLogger(__name__)
+
+_TAKE_TIMEOUT_S = 0.5
+_STORE_AGAIN_S = 1.0
+_AFTER_BUG_S = 1.0
+
+
+class CameraWorker:
+    """Owns the capture and the thread of one camera. put: stores events or raises EventStoreError."""
+
+    def __init__(
+        self,
+        camera_id: str,
+        camera: Camera,
+        pipeline: Pipeline,
+        put: Callable[..., None],
+        *,
+        clock: Clock,
+        stall_timeout_s: float,
+        scene: Scene | None = None,
+    ) -> None:
+        self.camera_id = camera_id
+        self.pipeline = pipeline
+        self.scene = scene
+        self._put = put
+        self._clock = clock
+        self._silent_alert: str | None = None
+        self._notices: deque[Event] = deque()
+        self.bugs = 0
+        self._over = False
+        self._stopping = threading.Event()
+        self._capture = Capture(
+            camera_id,
+            camera,
+            clock=clock,
+            stall_timeout_s=stall_timeout_s,
+            on_silent=self._on_silent,
+            on_back=self._on_back,
+        )
+        self._thread = threading.Thread(target=self._run, name=f"vision-{camera_id}", daemon=True)
+
+    def start(self) -> None:
+        self._capture.start()
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Store what is known and end. May be called twice."""
+        self._stopping.set()
+        self._capture.stop(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def state(self) -> CaptureState:
+        return self._capture.state()
+
+    def ended(self) -> bool:
+        """The camera was a recording, it is over, and everything it showed is stored."""
+        return self._over
+
+    def _run(self) -> None:
+        while not self._stopping.is_set() and not self._over:
+            self._store_notices()
+            frame = self._capture.take(_TAKE_TIMEOUT_S)
+            if frame is not None:
+                self._look(frame)
+            elif self._capture.state().phase == "ended":
+                break
+        self._store(self.pipeline.finish())
+        self._store_notices()
+        self._over = True
+
+    def _look(self, frame: Frame) -> None:
+        try:
+            seen = self.pipeline.process(frame)
+        except Exception:  # a bug in a stage: say so loudly, and let this camera and the others go on
+            _log.exception(
+                "camera %s: bug in a vision stage at frame %d; starting it anew", self.camera_id, frame.index
+            )
+            self.bugs += 1
+            self.pipeline.reset()
+            self._stopping.wait(_AFTER_BUG_S)
+            return
+        self._store(seen.happened)
+        if self.scene is not None:
+            self.scene.add(frame, seen)
+
+    def _store(self, happened: list[Happening]) -> None:
+        if happened:
+            now, now_s = self._clock.stamp(), self._clock.mono_s()
+            self._put_until_stored([self._event(h.body, _earlier(now, now_s - h.mono_s)) for h in happened])
+
+    def _store_notices(self) -> None:
+        while self._notices:
+            self._put_until_stored([self._notices[0]])
+            self._notices.popleft()
+
+    def _put_until_stored(self, events: list[Event]) -> None:
+        complained = False
+        while True:
+            try:
+                self._put(*events)
+                return
+            except EventStoreError as exc:
+                if not complained:
+                    _log.error("camera %s: %d event(s) wait to be stored: %s", self.camera_id, len(events), exc)
+                    complained = True
+            if self._stopping.wait(_STORE_AGAIN_S):
+                _log.error("camera %s: stopped with %d event(s) not stored", self.camera_id, len(events))
+                return
+
+    def _event(self, body: Body, stamp: Stamp) -> Event:
+        stream = Stream.COUNT if isinstance(body, Counts) else Stream.ALERT
+        return Event(stream, self.camera_id, body, stamp)
+
+    def _on_silent(self, reason: str) -> None:
+        self._silent_alert = secrets.token_hex(4)
+        body = CameraSilent(state="raised", alert=self._silent_alert, reason=reason)
+        self._notices.append(self._event(body, self._clock.stamp()))
+
+    def _on_back(self, lasted_s: float) -> None:
+        if self._silent_alert is not None:
+            body = CameraSilent(state="cleared", alert=self._silent_alert, lasted_s=round(lasted_s, 1))
+            self._notices.append(self._event(body, self._clock.stamp()))
+            self._silent_alert = None
+
+
+def _earlier(stamp: Stamp, by_s: float) -> Stamp:
+    """The stamp of something that happened by_s before it."""
+    by_ms = max(round(by_s * 1000), 0)
+    return Stamp(stamp.wall_ms - by_ms, stamp.mono_ms - by_ms, stamp.trusted)
