@@ -80,10 +80,14 @@ class _Lane:
     probing: bool = False  # the broker refused one: only one at a time until it takes one
     held_until_s: float = 0.0
     tries: dict[Position, int] = field(default_factory=dict)
+    moved: bool = False  # the broker has taken a message on this connection
 
 
 class Delivery:
-    """tries: refusals after which a message is set aside (about 15 minutes of growing waits); hopeless ones after 3."""
+    """tries: refusals after which a message is set aside (about 15 minutes of growing waits); hopeless ones after 3.
+
+    A connection's life: restart, then fill and acked in turn, and hung_up if the broker ended it.
+    """
 
     def __init__(
         self, outbox: Source, topics: BoxTopics, form: Form, *, tries: int = 20, max_hold_s: float = 60.0
@@ -113,6 +117,18 @@ class Delivery:
             self._lanes[stream].tries = old.tries
             self._lanes[stream].probing = old.probing
             self._lanes[stream].held_until_s = old.held_until_s
+
+    def hung_up(self, now_s: float) -> None:
+        """The broker closed a connection that it had accepted us on. Before MQTT 5 that is how it refuses a message.
+
+        Which one, it does not say: the oldest of each stream that got nowhere is held for a while and then sent
+        alone, like a refused one; what is innocent is taken then, and forgotten.
+        """
+        seen: set[Stream] = set()
+        for lane, waiting, _ in list(self._flight.values()):
+            if lane.stream not in seen and not lane.moved:
+                self._try_later(lane, waiting, self._tries, now_s)
+            seen.add(lane.stream)
 
     def stored(self) -> None:
         """The outbox has new rows."""
@@ -154,6 +170,7 @@ class Delivery:
             if code < 128:
                 taken.setdefault(lane.stream, []).append(waiting.position)
                 lane.probing = False
+                lane.moved = True
                 lane.tries.pop(waiting.position, None)
                 self.counts.acked += 1
                 self.counts.no_subscribers += code == _NO_MATCHING_SUBSCRIBERS
@@ -207,12 +224,16 @@ class Delivery:
 
     def _refused(self, lane: _Lane, waiting: Waiting, code: int, now_s: float) -> None:
         self.counts.refused += 1
-        tries = lane.tries[waiting.position] = lane.tries.get(waiting.position, 0) + 1
         why = _HOPELESS.get(code) or _REASONS.get(code) or "refused"
         self.counts.error = (
             f"broker refused {self._topics.ledger(lane.stream, waiting.row.source)}: {why} (0x{code:02x})"
         )
-        if tries >= (3 if code in _HOPELESS else self._tries):
+        self._try_later(lane, waiting, 3 if code in _HOPELESS else self._tries, now_s)
+
+    def _try_later(self, lane: _Lane, waiting: Waiting, most: int, now_s: float) -> None:
+        """Hold the stream, longer each time, and set the message aside when it had its tries."""
+        tries = lane.tries[waiting.position] = lane.tries.get(waiting.position, 0) + 1
+        if tries >= most:
             self._set_aside(lane, waiting, "rejected", now_s)
             return
         self._put_back(lane, waiting)

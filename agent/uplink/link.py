@@ -33,6 +33,7 @@ _MAX_INCOMING_BYTES = 256 * 1024
 _DEFAULT_RECEIVE_MAXIMUM = 65535  # what a server that names none allows
 _SESSION_TAKEN_OVER = 0x8E
 _UNSUPPORTED_PROTOCOL = 0x84
+_KEEP_ALIVE_TIMEOUT = 0x8D
 # What paho lets through when a broker sends bytes that are not MQTT.
 _GARBAGE = (ValueError, IndexError, KeyError, TypeError, struct.error, MQTTException)
 
@@ -43,6 +44,10 @@ class NoAnswer(UplinkDown):
 
 class WrongProtocol(UplinkDown):
     """The broker said that it does not speak this version of MQTT."""
+
+
+class HungUp(UplinkDown):
+    """The broker closed the connection, and did not say why."""
 
 
 class TakenOver(UplinkDown):
@@ -230,10 +235,10 @@ class Link:
         return {"clean_start": self._session_expiry_s == 0, "properties": properties}
 
     def _gone(self) -> UplinkDown:
-        words = f"{self.broker}: {self._lost_why or 'connection lost'}"
+        words = f"{self.broker}: {self._lost_why or 'connection closed by the broker or on the way'}"
         if self._lost_code == _SESSION_TAKEN_OVER:
             return TakenOver(f"{words}: another client uses our id; two boxes with one configuration?")
-        return UplinkDown(words)
+        return UplinkDown(words) if self._lost_code == _KEEP_ALIVE_TIMEOUT else HungUp(words)
 
     # Callbacks. They run inside drive() and publish(), under paho's locks: append, count, nothing else.
 
@@ -253,9 +258,13 @@ class Link:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        if self._lost_why is None and flags.is_disconnect_packet_from_server:
-            self._lost_code = reason.value
+        if self._lost_why is not None:
+            return
+        self._lost_code = reason.value
+        if flags.is_disconnect_packet_from_server:
             self._lost_why = f"the broker disconnected us: {reason}"
+        elif reason.value == _KEEP_ALIVE_TIMEOUT:
+            self._lost_why = "no sign of life from the broker (keep alive)"
 
     def _on_publish(
         self, client: mqtt.Client, userdata: object, mid: int, reason: ReasonCode, properties: Properties | None

@@ -29,7 +29,7 @@ from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.outbox import Outbox
 from agent.uplink.commands import Handler, answer
 from agent.uplink.delivery import Delivery
-from agent.uplink.link import Incoming, Link, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
+from agent.uplink.link import HungUp, Incoming, Link, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
 from agent.uplink.settings import Broker, UplinkSettings
 
 _log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Uplink:
         self._connects = 0
         self._error: str | None = None
         self._born_epoch: int | None = None
+        self._greeted = False
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
 
     # ---- for the app -----------------------------------------------------------------------------------------------
@@ -202,6 +203,8 @@ class Uplink:
                 self._health.clear()
                 link.close()
         except UplinkDown as exc:
+            if isinstance(exc, HungUp) and self._greeted:
+                self._delivery.hung_up(time.monotonic())
             if str(exc) != self._error:
                 _log.warning("uplink down: %s", exc)
             self._error = str(exc)
@@ -254,6 +257,7 @@ class Uplink:
         self._delivery.counts.error = None
         self._since_ms = self._clock.stamp().wall_ms
         self._connects += 1
+        self._greeted = False
         self._link = link
         self._announce(link, online=True, reason="started")
         subscription = link.subscribe(self._topics.command)
@@ -289,6 +293,7 @@ class Uplink:
     def _take_in(self, link: Link) -> None:
         if link.acks:
             acks, link.acks = link.acks, deque()
+            self._greeted = True  # the birth at least arrived: this connection worked
             link.in_flight -= len(acks)
             self._delivery.acked(acks, time.monotonic())
         while link.messages:

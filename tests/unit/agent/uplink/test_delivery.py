@@ -284,3 +284,39 @@ def test_the_age_of_the_oldest_in_flight_is_known() -> None:
     delivery.acked(link.answer(), 6.0)
     delivery.fill(link, 7.0)
     assert delivery.oldest_sent_s() == 7.0
+
+
+def test_a_message_that_makes_the_broker_hang_up_is_found_and_set_aside_and_the_rest_goes_on() -> None:
+    outbox = ListOutbox()
+    outbox.fill(Stream.COUNT, 6)
+    outbox.fill(Stream.ALERT, 6)
+    delivery, link = pair(outbox)
+    now_s = 0.0
+    while any(outbox.rows.values()) and now_s < 1000:
+        delivery.fill(link, now_s)
+        taken = link.answer()
+        poison = [mid for mid, stream, seq in link.sent if (stream, seq) == ("count", 3)]
+        if poison:  # it takes what came before the poison, then closes
+            delivery.acked([ack for ack in taken if ack[0] < poison[0]], now_s)
+            delivery.hung_up(now_s)
+            delivery.restart(MAX_WINDOW, None)
+            link = ListLink()
+        else:
+            delivery.acked(taken, now_s)
+        now_s += 0.5
+    assert outbox.aside == [((1, 3), "rejected")]
+    assert delivery.counts.acked == 11
+
+
+def test_a_link_that_breaks_now_and_then_sets_nothing_aside() -> None:
+    outbox = ListOutbox()
+    outbox.fill(Stream.COUNT, 3000)
+    delivery, link = pair(outbox)
+    for now_s in range(0, 2000, 10):
+        delivery.fill(link, float(now_s))
+        delivery.acked(link.answer(number=20), float(now_s))
+        delivery.hung_up(float(now_s))
+        delivery.restart(MAX_WINDOW, None)
+        link = ListLink()
+    assert outbox.aside == []
+    assert outbox.rows[Stream.COUNT] == []
