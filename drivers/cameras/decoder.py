@@ -239,7 +239,7 @@ class _Decoder:
         self._said: deque[str] = deque(maxlen=_STDERR_LINES_KEPT)
         self._asked = False
         self.size_changed = False
-        """To a smaller one, under OpenCV 4, which then gives the last picture for ever. OpenCV 5 scales the new ones."""
+        """OpenCV 4 cannot follow to a smaller one, and repeats the last picture; OpenCV 5 scales the new ones."""
         # The name is for /proc only; length is limited, and a camera's id may be long.
         self.memory_fd = os.memfd_create(f"camera-{camera_id[:100]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:

@@ -2,13 +2,18 @@
 
     file:clip.mp4   file:folder-of-pictures/   rtsp://host[:port]/path   v4l2:/dev/v4l/by-id/...
 
+Another kind can be added by an installed package that names a maker for it in its entry points, in the group below; how
+to write one is in `drivers/README.md`.
+
 `check_source` judges the string alone and opens nothing. Logins never belong in the string: it ends up in logs and
 screenshots.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from drivers.base import Camera, DriverError
@@ -18,6 +23,14 @@ from drivers.cameras.file import FileCamera
 from drivers.cameras.v4l2 import V4l2Camera
 
 _EXAMPLES = "file:clip.mp4, rtsp://10.0.0.21/stream1, v4l2:/dev/v4l/by-id/usb-..."
+
+PLUGIN_GROUP = "gateway_agent.cameras"
+
+
+class CameraMaker(Protocol):
+    """What an entry point in PLUGIN_GROUP names: makes a camera that is not open yet from what follows the colon."""
+
+    def __call__(self, camera_id: str, address: str, *, fps: float | None) -> Camera: ...
 
 
 class SourceError(DriverError, ValueError):
@@ -38,12 +51,15 @@ def check_source(source: str) -> None:
                 f"source {source!r} names no video device; write v4l2:/dev/v4l/by-id/... as `gateway-agent devices` "
                 "lists it, or v4l2:/dev/video0"
             )
+    elif _plugin(scheme) is not None:
+        return
     elif scheme == "csi":
         raise SourceError(
             f"source {source!r}: ribbon-cable (CSI) cameras are not supported by this version; supported: {_EXAMPLES}"
         )
     else:
-        raise SourceError(f"source {_masked(source)!r}: unknown kind {scheme!r}; supported: {_EXAMPLES}")
+        added = "".join(f", {plugin.name}:..." for plugin in entry_points(group=PLUGIN_GROUP))
+        raise SourceError(f"source {_masked(source)!r}: unknown kind {scheme!r}; supported: {_EXAMPLES}{added}")
 
 
 def make_camera(
@@ -70,8 +86,16 @@ def make_camera(
     if scheme == "file":
         return FileCamera(camera_id, Path(address), fps=fps, realtime=realtime, loop=loop)
     if scheme == "rtsp":
-        return NetworkCamera(camera_id, source, fps=fps, credentials=credentials)
-    return V4l2Camera(camera_id, Path(address), width_px=width_px, height_px=height_px, fps=fps)
+        return NetworkCamera(camera_id, f"rtsp:{address}", fps=fps, credentials=credentials)
+    if scheme == "v4l2":
+        return V4l2Camera(camera_id, Path(address), width_px=width_px, height_px=height_px, fps=fps)
+    plugin = _plugin(scheme)
+    assert plugin is not None, "check_source has passed"
+    return cast(CameraMaker, plugin.load())(camera_id, address, fps=fps)
+
+
+def _plugin(scheme: str) -> EntryPoint | None:
+    return next(iter(entry_points(group=PLUGIN_GROUP, name=scheme)), None)
 
 
 def _split(source: str) -> tuple[str, str]:
