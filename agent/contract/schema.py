@@ -1,6 +1,7 @@
-"""JSON Schema of everything a box sends, generated from the models: `python -m agent.contract.schema` rewrites it.
+"""JSON Schema of everything a box sends, generated from the models: `python -m agent.contract.schema` rewrites it,
+and the CBOR table in the contract's page with it.
 
-A test fails when schema.json is older than the models.
+A test fails when either is older than the models.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from agent.contract.event import AnyBody
 from agent.contract.wire import KEYS
 
 PATH = Path(__file__).with_name("schema.json")
+PAGE = Path(__file__).parents[1] / "README.md"
+_TABLE = ("<!-- cbor-table: written by python -m agent.contract.schema -->\n", "<!-- end -->")
 
 _ENVELOPE = {
     "epoch": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF, "description": "numbering the seq belongs to"},
@@ -59,5 +62,17 @@ def text() -> str:
     return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
 
 
+def page() -> str:
+    """The contract's page with a fresh CBOR table."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(_TABLE[0])
+    _, end, after = rest.partition(_TABLE[1])
+    names = list(KEYS)
+    rows = [names[i : i + 6] for i in range(0, len(names), 6)]
+    lines = ["| " + " | ".join(f"{KEYS[name]} `{name}`" for name in row) + " |" for row in rows]
+    lines = ["|" + " |" * 6, "|" + "---|" * 6, *lines]
+    return f"{before}{_TABLE[0]}{chr(10).join(lines)}\n{end}{after}"
+
+
 if __name__ == "__main__":
     PATH.write_text(text(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

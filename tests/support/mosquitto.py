@@ -50,6 +50,7 @@ class Mosquitto:
             "log_type error",
             "log_type warning",
             "log_type notice",
+            "log_type subscribe",
             *extra,
             f"listener {self.port} 127.0.0.1",
             *(listener or ["allow_anonymous true"]),

@@ -20,7 +20,7 @@ def test_topics_are_the_published_ones() -> None:
     ]
 
 
-@pytest.mark.parametrize("bad", ["", "a/b", "a+", "#", "$SYS", "Gate", "cửa", "-a", "a" * 33, "a b", "a\n"])
+@pytest.mark.parametrize("bad", ["", "a/b", "a+", "#", "$SYS", "cửa", "-a", "a" * 33, "a b", "a\n"])
 def test_ids_that_cannot_stand_in_a_topic_are_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="wanted 1 to 32"):
         check_id(bad)
