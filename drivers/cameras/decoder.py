@@ -171,6 +171,9 @@ class NetworkCamera:
         assert self._decoder is not None
         if reason.startswith("too-big"):
             return CameraRefused(self._too_big(reason))
+        if reason == "no-size":
+            self._thorough = True  # this camera's stream does not announce itself; opening it takes seconds longer
+            return CameraUnavailable(f"camera {self.camera_id}: {self.url}: no picture size found; looking longer next")
         said = self._decoder.drain_stderr()
         where = f"camera {self.camera_id}: {self.url}"
         status = next((int(m[1]) for line in reversed(said) if (m := _RTSP_STATUS.search(line))), None)
@@ -191,8 +194,6 @@ class NetworkCamera:
         for words, advice in _NETWORK_WORDS.items():
             if any(words in line for line in said):
                 return CameraUnavailable(f"{where}: {words.lower()}: {advice}")
-        # Nothing known: FFmpeg may have looked too briefly at a stream that does not announce itself.
-        self._thorough = not self._thorough
         slow = (
             f"no stream within {self._open_timeout_s:g} s: "
             if any("timeout triggered" in line for line in said)

@@ -57,7 +57,7 @@ def _decode(request: Request, memory: mmap.mmap, wanted: threading.Event, to_cam
     width_px = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
     height_px = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     if width_px <= 0 or height_px <= 0:
-        return "not-opened"  # the stream had not said what it is when FFmpeg stopped looking
+        return "no-size"  # the stream had not said what it is when FFmpeg stopped looking
     if width_px * height_px > MAX_PIXELS:
         return f"too-big {width_px}x{height_px}"
     codec = fourcc_name(int(capture.get(cv2.CAP_PROP_FOURCC)))

@@ -125,12 +125,18 @@ def test_what_ffmpeg_says_becomes_a_sentence(
     assert type(caught.value) is error
 
 
-def test_an_unexplained_failure_knocks_and_looks_longer_the_next_time(camera_with: Make) -> None:
-    camera = camera_with("""echo "$request" >&2; echo '{"failed": {"reason": "not-opened"}}'; sleep 60""")
-    with pytest.raises(CameraUnavailable, match=r'Connection refused.*"thorough": false'):
+def test_an_unexplained_failure_says_what_the_network_says_and_ffmpegs_last_words(camera_with: Make) -> None:
+    camera = camera_with("""echo 'it is odd' >&2; echo '{"failed": {"reason": "not-opened"}}'; sleep 60""")
+    with pytest.raises(CameraUnavailable, match=r"Connection refused.*\(FFmpeg: it is odd\)"):
         camera.open()
-    with pytest.raises(CameraUnavailable, match='"thorough": true'):
+
+
+def test_a_stream_that_does_not_announce_its_size_is_looked_at_longer_the_next_time(camera_with: Make) -> None:
+    no_size = """echo '{"failed": {"reason": "no-size"}}'; sleep 60"""
+    camera = camera_with(f"""case "$request" in *'"thorough": true'*) {OPENED};; *) {no_size};; esac""")
+    with pytest.raises(CameraUnavailable, match="looking longer next"):
         camera.open()
+    assert camera.open().width_px == 4
 
 
 def test_a_chatty_decoder_cannot_bring_out_the_password_or_block_itself(camera_with: Make) -> None:
