@@ -137,10 +137,13 @@ def body_json(body: Body) -> str:
 
 def encode(envelope: Envelope, body: str, form: Form) -> bytes:
     """The payload of one ledger message. body: a JSON object as `body_json` makes it."""
-    head = _head(envelope)
     if form == "cbor":
-        return pack({**head, **json.loads(body)}, "cbor")
-    return f"{json.dumps(head, separators=(',', ':'))[:-1]},{body[1:]}".encode()
+        return pack({**_head(envelope), **json.loads(body)}, "cbor")
+    boot = f',"boot":{envelope.boot}' if envelope.boot is not None else ""
+    clock = ',"clock":"unset"' if envelope.clock_unset else ""
+    late = f',"late":{envelope.late_s}' if envelope.late_s is not None else ""
+    ledger = f'{{"epoch":{envelope.epoch},"seq":{envelope.seq},"time":{envelope.time_ms},"up":{envelope.up_ms}'
+    return f"{ledger}{boot}{clock}{late},{body[1:]}".encode()
 
 
 def pack(fields: dict[str, Any], form: Form) -> bytes:

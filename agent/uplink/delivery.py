@@ -77,10 +77,9 @@ class _Lane:
     ready: deque[Waiting] = field(default_factory=deque)
     dry: bool = False  # the outbox had no more when last asked; stored() clears it
     in_flight: int = 0
-    probing: bool = False  # the broker refused one: only one at a time until it takes one
+    limit: int = MAX_WINDOW  # in flight at once; small after trouble, grows with each message taken
     held_until_s: float = 0.0
-    tries: dict[Position, int] = field(default_factory=dict)
-    moved: bool = False  # the broker has taken a message on this connection
+    tries: dict[Position, int] = field(default_factory=dict)  # of messages that were refused and are still here
 
 
 class Delivery:
@@ -114,21 +113,21 @@ class Delivery:
         was = self._lanes
         self._lanes = {stream: _Lane(stream) for stream in Stream}
         for stream, old in was.items():
-            self._lanes[stream].tries = old.tries
-            self._lanes[stream].probing = old.probing
-            self._lanes[stream].held_until_s = old.held_until_s
+            lane = self._lanes[stream]
+            lane.limit, lane.held_until_s, lane.tries = old.limit, old.held_until_s, old.tries
 
     def hung_up(self, now_s: float) -> None:
         """The broker closed a connection that it had accepted us on. Before MQTT 5 that is how it refuses a message.
 
-        Which one, it does not say: the oldest of each stream that got nowhere is held for a while and then sent
-        alone, like a refused one; what is innocent is taken then, and forgotten.
+        Which one, it does not say. So each stream sends half as many at once, and when a single one was in flight, that
+        is held for a while and tried again, like a refused one. What is innocent is taken then, and forgotten.
         """
-        seen: set[Stream] = set()
-        for lane, waiting, _ in list(self._flight.values()):
-            if lane.stream not in seen and not lane.moved:
-                self._try_later(lane, waiting, self._tries, now_s)
-            seen.add(lane.stream)
+        for lane in self._lanes.values():
+            flying = [waiting for owner, waiting, _ in self._flight.values() if owner is lane]
+            if len(flying) == 1:
+                self._try_later(lane, flying[0], self._tries, now_s)
+            elif flying:
+                lane.limit = len(flying) // 2
 
     def stored(self) -> None:
         """The outbox has new rows."""
@@ -169,8 +168,7 @@ class Delivery:
             lane.in_flight -= 1
             if code < 128:
                 taken.setdefault(lane.stream, []).append(waiting.position)
-                lane.probing = False
-                lane.moved = True
+                lane.limit = min(lane.limit + 1, MAX_WINDOW)
                 lane.tries.pop(waiting.position, None)
                 self.counts.acked += 1
                 self.counts.no_subscribers += code == _NO_MATCHING_SUBSCRIBERS
@@ -193,8 +191,10 @@ class Delivery:
         return None
 
     def _has_next(self, lane: _Lane, now_s: float) -> bool:
-        if lane.held_until_s > now_s or (lane.probing and lane.in_flight):
+        if lane.held_until_s > now_s or lane.in_flight >= lane.limit:
             return False
+        if lane.tries and any(other.tries and other.in_flight for other in self._lanes.values()):
+            return False  # one suspect at a time, or two would be blamed for what one does
         lane.held_until_s = 0.0
         if not lane.ready and not lane.dry:
             try:
@@ -207,6 +207,9 @@ class Delivery:
             if rows:
                 lane.position = rows[-1].position
                 lane.ready.extend(rows)
+        if lane.tries and lane.ready and not lane.in_flight:
+            # What lies before the next one is gone: evicted meanwhile.
+            lane.tries = {place: number for place, number in lane.tries.items() if place >= lane.ready[0].position}
         return bool(lane.ready)
 
     def _message(self, waiting: Waiting) -> tuple[str, bytes]:
@@ -237,7 +240,7 @@ class Delivery:
             self._set_aside(lane, waiting, "rejected", now_s)
             return
         self._put_back(lane, waiting)
-        lane.probing = True
+        lane.limit = 1
         lane.held_until_s = now_s + min(2.0 ** (tries - 1), self._max_hold_s)
 
     def _set_aside(self, lane: _Lane, waiting: Waiting, reason: GapReason, now_s: float) -> None:

@@ -271,7 +271,8 @@ class Uplink:
                 if self._delivery.in_flight == 0 or now_s >= self._farewell_until_s:
                     break
             else:
-                self._delivery.fill(link, now_s)
+                with link.together():
+                    self._delivery.fill(link, now_s)
                 if self._outbox.epoch != self._born_epoch:
                     self._announce(link, online=True, reason="started")
             self._send_health(link)

@@ -308,6 +308,46 @@ def test_a_message_that_makes_the_broker_hang_up_is_found_and_set_aside_and_the_
     assert delivery.counts.acked == 11
 
 
+def test_a_bystander_of_a_message_that_makes_the_broker_hang_up_is_not_blamed() -> None:
+    """The broker reads what is there, finds the poison, and closes without a word about any of it."""
+    outbox = ListOutbox()
+    outbox.fill(Stream.COUNT, 1)
+    outbox.fill(Stream.ALERT, 1)
+    outbox.fill(Stream.READING, 40)
+    delivery, link = pair(outbox)
+    now_s = 0.0
+    while any(outbox.rows.values()) and now_s < 1000:
+        delivery.fill(link, now_s)
+        taken = link.answer()
+        if ("count", 1) in [(stream, seq) for _, stream, seq in link.sent]:
+            delivery.hung_up(now_s)
+            now_s += 5.0  # as long as it takes to connect again: every wait is over by then
+            delivery.restart(MAX_WINDOW, None)
+            link = ListLink()
+        else:
+            delivery.acked(taken, now_s)
+        now_s += 0.5
+    assert outbox.aside == [((1, 1), "rejected")]
+    assert delivery.counts.acked == 41
+
+
+def test_a_suspect_that_was_evicted_meanwhile_is_forgotten() -> None:
+    outbox = ListOutbox()
+    outbox.fill(Stream.COUNT, 200)
+    outbox.fill(Stream.READING, 1)
+    delivery, link = pair(outbox, window=2)
+    delivery.fill(link, 0.0)
+    delivery.acked(link.answer(NOT_AUTHORISED), 0.0)
+    while not link.seqs("reading"):
+        delivery.fill(link, 0.5)
+        delivery.acked(link.answer(NOT_AUTHORISED), 0.5)
+    outbox.rows[Stream.COUNT] = outbox.rows[Stream.COUNT][50:]
+    delivery.restart(2, None)
+    again = ListLink()
+    delivery.fill(again, 10.0)
+    assert (again.seqs("count"), again.seqs("reading")) == ([51], [1]), "only readings are still suspect"
+
+
 def test_a_link_that_breaks_now_and_then_sets_nothing_aside() -> None:
     outbox = ListOutbox()
     outbox.fill(Stream.COUNT, 3000)
