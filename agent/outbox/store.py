@@ -312,7 +312,8 @@ class Store:
 
     def give_back(self, pages: int) -> None:
         """Return so many unused pages to the file system."""
-        self._db.execute(f"pragma incremental_vacuum({pages})").fetchall()
+        # As a script: this pragma works page by page, a row of no columns for each, and execute() stops at the first.
+        self._db.executescript(f"pragma incremental_vacuum({pages})")
 
     def unused_pages(self) -> int:
         return int(self._db.execute("pragma freelist_count").fetchone()[0])
