@@ -1,4 +1,4 @@
-"""A drawn street in which real detectors see cars, a bus (or lorry) and people: for tests that may not need a photograph."""
+"""A drawn street in which real detectors see cars, a bus (or lorry) and people: for tests without a photograph."""
 
 from __future__ import annotations
 
