@@ -408,15 +408,18 @@ class Outbox:
             return self._replace_damaged(exc)
 
     def _fail(self, exc: Exception) -> str:
-        """Remember why it does not store, and start from a fresh connection unless the disk is merely full."""
+        """Remember why it does not store. Only what this connection can never mend leads to a new one."""
         words = f"{self.path}: cannot store events: {exc}"
-        if isinstance(exc, sqlite3.Error) and sql.is_full(exc):
-            words += "; free some space on this disk, alerts are kept at the expense of counts and readings"
-        elif self._store is not None:
-            self._store.close()
-            self._store = None
-            if isinstance(exc, sqlite3.Error) and sql.is_damage(exc):
+        if isinstance(exc, sqlite3.Error):
+            if sql.is_full(exc):
+                words += "; free some space on this disk, alerts are kept at the expense of counts and readings"
+            if sql.is_damage(exc):
                 self._damage = exc
+            # After a failed sync the refused rows are in the log, whole but for their sync. This connection will write
+            # over them; a new one would find them there and take them for accepted.
+            if self._store is not None and (sql.is_damage(exc) or sql.is_closed_to_us(exc)):
+                self._store.close()
+                self._store = None
         if words != self._error:
             _log.error("%s", words)
         self._error = words

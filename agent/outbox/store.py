@@ -129,6 +129,11 @@ def is_damage(exc: sqlite3.Error) -> bool:
     return isinstance(exc, WrongSchema) or _code(exc) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_closed_to_us(exc: sqlite3.Error) -> bool:
+    """The file cannot be written through this connection any more: moved away, or its disk mounted read-only."""
+    return _code(exc) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
 def _code(exc: sqlite3.Error) -> int:
     return getattr(exc, "sqlite_errorcode", 0) & 0xFF  # errors of the module itself carry no code
 
