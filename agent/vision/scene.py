@@ -13,16 +13,30 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from agent.contract.event import Crossing
+from agent.contract.event import Crossing, ZoneEnter
 from agent.vision.pipeline import Seen
 from agent.vision.rules.base import anchors, class_name
 from drivers.base import Frame
 
 _PATHS = 60  # of the tracks seen last
 _POINTS = 200
-_YELLOW, _MAGENTA, _GREEN, _WHITE, _BLACK = (0, 220, 255), (255, 0, 255), (80, 220, 80), (255, 255, 255), (0, 0, 0)
+_SMOOTH = 7  # points averaged, so that a path shows where somebody went and not how his box trembled
+_TRAVELLED = 0.75  # own heights: less is standing about, and draws a scribble
+_LINE, _ZONE, _STILL = (0, 210, 255), (255, 190, 60), (150, 150, 150)  # BGR, as all colours here
+_WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
+_CLASSES = (  # person, bicycle, motorcycle, car, bus, truck
+    (90, 220, 60),
+    (230, 220, 40),
+    (40, 150, 255),
+    (255, 150, 60),
+    (230, 90, 160),
+    (80, 80, 255),
+)
 
 Fractions = tuple[float, float]
+Colour = tuple[int, int, int]
+Picture = npt.NDArray[np.uint8]
+Point = npt.NDArray[np.floating]
 
 
 class Line(Protocol):
@@ -41,53 +55,74 @@ class Zone(Protocol):
     def polygon(self) -> tuple[Fractions, ...]: ...
 
 
+class _Path:
+    def __init__(self) -> None:
+        self.points: deque[tuple[float, float]] = deque(maxlen=_POINTS)
+        self.class_id = 0
+        self.height_px = 1.0
+
+    def smooth(self) -> npt.NDArray[np.float32] | None:
+        """float32 (n, 2), or None for something that went nowhere."""
+        raw = np.array(self.points, np.float32)
+        if len(raw) < _SMOOTH or float(np.hypot(*np.ptp(raw, axis=0))) < _TRAVELLED * self.height_px:
+            return None
+        kernel = np.full(_SMOOTH, 1 / _SMOOTH)
+        return np.stack([np.convolve(raw[:, i], kernel, "valid") for i in (0, 1)], axis=1).astype(np.float32)
+
+
 class Scene:
     """Remembers what a picture of one camera needs; bounded."""
 
     def __init__(self, lines: tuple[Line, ...], zones: tuple[Zone, ...]) -> None:
         self._lines = lines
         self._zones = zones
-        self._paths: dict[int, deque[tuple[int, int]]] = {}
-        self._counted: Counter[tuple[str, str]] = Counter()
+        self._paths: dict[int, _Path] = {}
+        self._crossed: Counter[tuple[str, str]] = Counter()
+        self._entered: Counter[str] = Counter()
         self._last: tuple[Frame, Seen] | None = None
 
     def add(self, frame: Frame, seen: Seen) -> None:
         self._last = (frame, seen)
         for happening in seen.happened:
-            if isinstance(happening.body, Crossing):
-                self._counted[happening.body.line, happening.body.direction] += 1
+            body = happening.body
+            if isinstance(body, Crossing):
+                self._crossed[body.line, body.direction] += 1
+            elif isinstance(body, ZoneEnter):
+                self._entered[body.zone] += 1
         tracks = seen.tracks
         rows = np.flatnonzero(tracks.seen & tracks.confirmed)
         for row, point in zip(rows, anchors(tracks.boxes_xyxy_px[rows], "bottom"), strict=True):
             track = int(tracks.ids[row])
-            path = self._paths.pop(track, deque(maxlen=_POINTS))
-            path.append((int(point[0]), int(point[1])))
+            path = self._paths.pop(track, None) or _Path()
+            path.points.append((float(point[0]), float(point[1])))
+            path.class_id = int(tracks.class_ids[row])
+            path.height_px = float(tracks.boxes_xyxy_px[row, 3] - tracks.boxes_xyxy_px[row, 1])
             self._paths[track] = path  # at the end: the order is that of the last sighting
         while len(self._paths) > _PATHS:
             self._paths.pop(next(iter(self._paths)))
 
-    def draw(self) -> npt.NDArray[np.uint8] | None:
+    def draw(self) -> Picture | None:
         """uint8 (h, w, 3), or None before the first frame."""
         if self._last is None:
             return None
         frame, seen = self._last
-        picture = frame.image_bgr.copy()
-        scale = np.asarray(frame.size_wh_px, np.float32)
+        brush = _Brush(frame.image_bgr.copy())
+        size = np.asarray(frame.size_wh_px, np.float32)
         for zone in self._zones:
-            corners = np.rint(np.asarray(zone.polygon, np.float32) * scale).astype(np.int32)
-            cv2.polylines(picture, [corners], True, _MAGENTA, 2, cv2.LINE_AA)
-            _label(picture, zone.id, tuple(corners[0]), _MAGENTA)
-        for number, path in self._paths.items():
-            shade = cv2.applyColorMap(np.array([[number * 47 % 256]], np.uint8), cv2.COLORMAP_HSV)[0, 0].tolist()
-            cv2.polylines(picture, [np.array(path, np.int32)], False, shade, 2, cv2.LINE_AA)
+            brush.zone(np.asarray(zone.polygon, np.float32) * size, f"{zone.id}: {self._entered[zone.id]} entered")
+        for path in self._paths.values():
+            points = path.smooth()
+            if points is not None:
+                brush.path(points, _CLASSES[path.class_id])
         tracks = seen.tracks
-        for row in np.flatnonzero(tracks.confirmed):
-            left, top, right, bottom = (int(v) for v in tracks.boxes_xyxy_px[row])
-            cv2.rectangle(picture, (left, top), (right, bottom), _GREEN, 2)
-            _label(picture, f"{class_name(int(tracks.class_ids[row]))} {tracks.ids[row]}", (left, top), _GREEN)
+        for row in np.flatnonzero(tracks.confirmed & tracks.seen):
+            still = tracks.moving[row] < 0.1
+            name = "" if still else class_name(int(tracks.class_ids[row]))
+            brush.box(tracks.boxes_xyxy_px[row], name, _STILL if still else _CLASSES[tracks.class_ids[row]])
         for line in self._lines:
-            self._draw_line(picture, line, scale)
-        return picture
+            counts = (self._crossed[line.id, "in"], self._crossed[line.id, "out"])
+            brush.line(np.asarray(line.a, np.float32) * size, np.asarray(line.b, np.float32) * size, line.id, counts)
+        return brush.picture
 
     def write(self, path: Path) -> Path | None:
         """Write the picture as JPEG; None if there was no frame. Raises OSError if the file cannot be written."""
@@ -95,30 +130,77 @@ class Scene:
         if picture is None:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
+        path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
         return path
 
-    def _draw_line(self, picture: npt.NDArray[np.uint8], line: Line, scale: npt.NDArray[np.float32]) -> None:
-        a, b = np.asarray(line.a, np.float32) * scale, np.asarray(line.b, np.float32) * scale
-        along = (b - a) / max(float(np.hypot(*(b - a))), 1e-6)
-        middle = (a + b) / 2
+
+class _Brush:
+    """Draws into one picture, in sizes that fit it."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self._unit = max(picture.shape[0] / 576, 0.5)  # strokes and letters are chosen for 576 rows
+        self._stroke = max(round(2 * self._unit), 1)
+
+    def zone(self, corners_px: npt.NDArray[np.float32], text: str) -> None:
+        corners = np.rint(corners_px).astype(np.int32)
+        filled = cv2.fillPoly(self.picture.copy(), [corners], _ZONE)
+        cv2.addWeighted(filled, 0.14, self.picture, 0.86, 0, dst=self.picture)
+        cv2.polylines(self.picture, [corners], True, _ZONE, self._stroke, cv2.LINE_AA)
+        self._plate(text, corners_px.mean(axis=0), _ZONE)
+
+    def path(self, points_px: npt.NDArray[np.float32], colour: Colour) -> None:
+        """Fades into the past: what is old is thin and mixed with the picture."""
+        parts = np.array_split(points_px, min(8, max(len(points_px) // 4, 1)))
+        for n, part in enumerate(parts):
+            joined = np.concatenate([parts[n - 1][-1:], part]) if n else part
+            layer = self.picture.copy() if n < len(parts) - 1 else self.picture
+            cv2.polylines(layer, [np.rint(joined).astype(np.int32)], False, colour, self._stroke, cv2.LINE_AA)
+            if layer is not self.picture:
+                share = 0.5 + 0.5 * n / len(parts)
+                cv2.addWeighted(layer, share, self.picture, 1 - share, 0, dst=self.picture)
+        cv2.circle(self.picture, _pixel(points_px[-1]), self._stroke + 1, colour, -1, cv2.LINE_AA)
+
+    def box(self, box_xyxy_px: npt.NDArray[np.float32], text: str, colour: Colour) -> None:
+        left, top, right, bottom = (int(v) for v in box_xyxy_px)
+        cv2.rectangle(self.picture, (left, top), (right, bottom), colour, self._stroke if text else 1, cv2.LINE_AA)
+        if text:
+            self._chip(text, (left, top), colour)
+
+    def line(self, a_px: Point, b_px: Point, name: str, counts: tuple[int, int]) -> None:
+        along = (b_px - a_px) / max(float(np.hypot(*(b_px - a_px))), 1e-6)
         right = np.array([-along[1], along[0]], np.float32)  # the right hand of somebody who looks from a to b; y down
-        cv2.line(picture, _pixel(a), _pixel(b), _YELLOW, 2, cv2.LINE_AA)
-        cv2.circle(picture, _pixel(a), 5, _YELLOW, -1, cv2.LINE_AA)
-        cv2.arrowedLine(picture, _pixel(middle), _pixel(middle + right * 28), _YELLOW, 2, cv2.LINE_AA, tipLength=0.4)
-        counted = self._counted
-        _label(
-            picture, f"{line.id}: in {counted[line.id, 'in']}, out {counted[line.id, 'out']}", _pixel(middle), _YELLOW
-        )
+        cv2.line(self.picture, _pixel(a_px), _pixel(b_px), _BLACK, self._stroke + 4, cv2.LINE_AA)
+        cv2.line(self.picture, _pixel(a_px), _pixel(b_px), _LINE, self._stroke + 1, cv2.LINE_AA)
+        for end, letter in ((a_px, "a"), (b_px, "b")):
+            self._plate(letter, end, _LINE)
+        middle = (a_px + b_px) / 2
+        for text, hand in ((f"in {counts[0]}", right), (f"out {counts[1]}", -right)):
+            tip = middle + hand * 34 * self._unit
+            for colour, stroke in ((_BLACK, self._stroke + 3), (_LINE, self._stroke)):
+                cv2.arrowedLine(self.picture, _pixel(middle), _pixel(tip), colour, stroke, cv2.LINE_AA, tipLength=0.35)
+            self._plate(text, tip + hand * 30 * self._unit, _LINE)
+        self._plate(name, middle + along * 26 * self._unit, _WHITE)
+
+    def _chip(self, text: str, left_top: tuple[int, int], colour: Colour) -> None:
+        """A small label on top of a box, in the box's colour."""
+        scale = 0.36 * self._unit
+        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        x, y = max(left_top[0], 0), max(left_top[1], high + below)
+        cv2.rectangle(self.picture, (x, y - high - below), (x + wide + 4, y), colour, -1)
+        cv2.putText(self.picture, text, (x + 2, y - below + 1), cv2.FONT_HERSHEY_SIMPLEX, scale, _BLACK, 1, cv2.LINE_AA)
+
+    def _plate(self, text: str, middle_px: Point, colour: Colour) -> None:
+        """Words on a dark ground, kept inside the picture."""
+        scale = 0.5 * self._unit
+        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        pad = round(4 * self._unit)
+        rows, columns = self.picture.shape[:2]
+        x = round(min(max(float(middle_px[0]) - wide / 2, pad), max(columns - wide - pad, pad)))
+        y = round(min(max(float(middle_px[1]) + high / 2, high + pad), max(rows - below - pad, high + pad)))
+        cv2.rectangle(self.picture, (x - pad, y - high - pad), (x + wide + pad, y + below), _BLACK, -1)
+        cv2.putText(self.picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
-def _pixel(point: npt.NDArray[np.float32]) -> tuple[int, int]:
+def _pixel(point: Point) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
-
-
-def _label(picture: npt.NDArray[np.uint8], text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-    x = int(min(max(at[0], 0), max(picture.shape[1] - wide - 4, 0)))
-    y = int(min(max(at[1], high + below), picture.shape[0] - 2))
-    cv2.rectangle(picture, (x, y - high - below), (x + wide + 4, y + 2), _BLACK, -1)
-    cv2.putText(picture, text, (x + 2, y - below + 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
