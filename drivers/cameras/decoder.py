@@ -117,7 +117,7 @@ class NetworkCamera:
                 width_px=int(fields["width_px"]),
                 height_px=int(fields["height_px"]),
                 fps=fps if 0.1 <= fps <= 240 else 0.0,  # cameras that do not say give 0, 90000 and the like
-                codec=str(fields["codec"]),
+                codec=str(fields["codec"])[:16],
             )
         except (KeyError, TypeError, ValueError) as exc:
             self.close()

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.cameras import v4l2_ioctl
+from drivers.cameras.v4l2 import USUAL_FOURCCS
 from drivers.cameras.v4l2_ioctl import PixelFormat
+
+_UNUSUAL_LISTED = 4
 
 _ON_BOARD = "on the board itself, not USB: probably a video codec or a ribbon-cable camera's receiver, not usable yet"
 
@@ -27,9 +30,8 @@ class FoundCamera:
 
     def stanza(self, camera_id: str) -> str:
         """The piece of TOML to paste, with what the camera offers as comments."""
-        offers = "".join(
-            f"# {f.fourcc}: {', '.join(f'{width}x{height}' for width, height in f.sizes_wh_px)}\n" for f in self.formats
-        )
+        usual = [f for f in self.formats if f.fourcc in USUAL_FOURCCS] or self.formats[:_UNUSUAL_LISTED]
+        offers = "".join(f"# {f.fourcc}: {', '.join(f'{w}x{h}' for w, h in f.sizes_wh_px)}\n" for f in usual)
         problem = f"# {self.problem}\n" if self.problem else ""
         return f'# {self.name}\n{offers}{problem}[[camera]]\nid = "{camera_id}"\nsource = "{self.source}"\n'
 

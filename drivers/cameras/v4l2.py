@@ -25,10 +25,14 @@ from drivers.cameras.pace import Pace
 
 log = logging.getLogger(__name__)
 
+USUAL_FOURCCS = ("MJPG", "YUYV")
+"""What USB cameras give and we ask for; which of them follows from the size."""
+
 # Raw pictures up to this size cost less than decoding JPEG; larger ones do not fit through USB 2 at a useful rate.
 _RAW_UP_TO_PIXELS = 640 * 480
 _SELECT_TIMEOUT_S = 1  # how long one grab() may block; OpenCV's own 10 s is longer than our callers' patience
 _RETRY_S = 0.02
+_FORMATS_NAMED = 8
 # A driver's frame time is believed if it is no older than this; some stamp with another clock.
 _OLDEST_BELIEVED_S = 2.0
 
@@ -59,6 +63,7 @@ class V4l2Camera:
         self._sleep = sleep
         self._capture: cv2.VideoCapture | None = None
         self._index = -1
+        self._frame_s = 0.0
         self._pace = Pace(fps)
 
     def open(self) -> CameraFormat:
@@ -70,10 +75,11 @@ class V4l2Camera:
         self._capture = cv2.VideoCapture(os.path.realpath(self.path), cv2.CAP_V4L2)
         if not self._capture.isOpened():
             self.close()
+            holders = _holders(self.path)
+            formats = ", ".join(f.fourcc for f in device.formats[:_FORMATS_NAMED]) or "none listed"
             raise CameraUnavailable(
-                f"camera {self.camera_id}: {self.path} ({device.name}) is there but cannot be opened; "
-                f"another program uses it{_holders(self.path)}, or none of its formats is known: "
-                f"{', '.join(f.fourcc for f in device.formats) or 'it lists none'}"
+                f"camera {self.camera_id}: {self.path} ({device.name}) is there but cannot be opened; another program "
+                f"uses it{holders}" + ("" if holders else f", or its formats are of no use: {formats}")
             )
         fourcc = _choose_fourcc(device, self._width_px, self._height_px)
         for prop, value in (
@@ -106,7 +112,7 @@ class V4l2Camera:
                     ok, image_bgr = self._capture.retrieve()
                     if ok:
                         return Frame(cast("npt.NDArray[np.uint8]", image_bgr), self._index, frame_s)
-            elif not self.path.exists():
+            elif self._is_gone():
                 raise CameraStalled(f"camera {self.camera_id}: {self.path} is gone; was it unplugged?")
             else:
                 self._sleep(_RETRY_S)  # grab() says no at once when the device has an error
@@ -145,12 +151,22 @@ class V4l2Camera:
             )
         return device
 
+    def _is_gone(self) -> bool:
+        """Whether the device was unplugged: its node vanishes, or, while we hold it open, may stay and refuse."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as exc:
+            return exc.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+        return False
+
     def _frame_time_s(self) -> float:
-        """When the driver got the picture, on the monotonic clock; now, if the driver stamps with another clock."""
+        """When the driver got the picture, on the monotonic clock; now, if the driver's stamp cannot be true."""
         now_s = self._mono_s()
         assert self._capture is not None
         stamped_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        return stamped_s if now_s - _OLDEST_BELIEVED_S <= stamped_s <= now_s else now_s
+        is_true = max(self._frame_s, now_s - _OLDEST_BELIEVED_S) < stamped_s <= now_s
+        self._frame_s = stamped_s if is_true else now_s
+        return self._frame_s
 
     def _log_difference(self, granted: CameraFormat, fourcc: str | None) -> None:
         pairs = (
@@ -168,7 +184,7 @@ def _choose_fourcc(device: v4l2_ioctl.Device, width_px: int | None, height_px: i
     """YUYV for small pictures, MJPG for large ones, whichever of the two there is; None leaves it to the device."""
     is_small = width_px is not None and height_px is not None and width_px * height_px <= _RAW_UP_TO_PIXELS
     offered = {pixel_format.fourcc for pixel_format in device.formats}
-    return next((fourcc for fourcc in (("YUYV", "MJPG") if is_small else ("MJPG", "YUYV")) if fourcc in offered), None)
+    return next((fourcc for fourcc in sorted(USUAL_FOURCCS, reverse=is_small) if fourcc in offered), None)
 
 
 def _holders(path: Path) -> str:

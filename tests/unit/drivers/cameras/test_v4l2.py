@@ -165,6 +165,17 @@ def test_a_time_from_another_clock_is_not_believed(node: Path) -> None:
     assert camera.read(1.0).mono_s == pytest.approx(50_000 + 1 / 30)
 
 
+def test_times_never_go_back_when_only_some_stamps_are_believed(node: Path) -> None:
+    clock = FakeClock(mono_s=1000.0)
+    camera = V4l2Camera("north", node, mono_s=clock.mono_s, sleep=clock.sleep)
+    camera.open()
+    webcam = webcam_of(camera, clock)
+    stamps_s = iter([1000.5, 1000.03, 1000.09])  # in the future; before the time that the first one got; true
+    webcam.get = lambda prop: next(stamps_s) * 1000 if prop == cv2.CAP_PROP_POS_MSEC else 0.0  # type: ignore[method-assign]
+    times_s = [camera.read(1.0).mono_s for _ in range(3)]
+    assert times_s == pytest.approx([1000 + 1 / 30, 1000 + 2 / 30, 1000.09])
+
+
 def test_an_unplugged_camera_is_a_stall_that_says_so(node: Path) -> None:
     clock = FakeClock()
     camera = V4l2Camera("north", node, mono_s=clock.mono_s, sleep=clock.sleep)
