@@ -71,7 +71,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class UplinkSettings:
-    """brokers: tried in this order at every attempt. client_id: None = made of site and box, which are unique."""
+    """brokers: tried in this order at every attempt; from a later one back to the first when that can be reached again.
+
+    client_id: None = made of site and box, which are unique.
+    """
 
     site: str
     box: str
@@ -82,6 +85,7 @@ class UplinkSettings:
     keepalive_s: int = 20
     connect_timeout_s: float = 10.0
     ack_timeout_s: float = 30.0  # longer without an acknowledgement we wait for: the connection is dead, connect anew
+    return_after_s: float = 600.0  # with a later broker, how often to see whether the first is back
     session_expiry_s: int = 7 * 24 * 3600  # how long the broker keeps commands for a box that is away
     agent_version: str = "0"
 

@@ -7,6 +7,7 @@ tries. All of paho runs in this one thread, so there is no lock between a callba
 from __future__ import annotations
 
 import logging
+import math
 import random
 import socket
 import threading
@@ -24,7 +25,7 @@ from agent.contract.box import Health, LinkHealth, State
 from agent.contract.command import Command
 from agent.contract.event import Stream
 from agent.contract.topics import ROOT
-from agent.contract.wire import pack
+from agent.contract.wire import PayloadError, decode, pack
 from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.outbox import Outbox
 from agent.uplink.commands import Handler, answer
@@ -37,7 +38,8 @@ _log = logging.getLogger(__name__)
 _SETTLED_S = 60.0  # a connection that lived this long was a good one: the waits start small again
 _FIRST_WAIT_S = 2.0  # drawn from 0 to this, so that a city's boxes do not all come back in one second
 _LONGEST_WAIT_S = 30.0
-_TAKEN_OVER_WAIT_S = 60.0  # two boxes with one id would throw each other out all day
+_TAKEN_OVER_WAIT_S = 60.0  # two boxes with one name would throw each other out all day
+_PROBE_TIMEOUT_S = 2.0
 _IDLE_S = 1.0
 _MAX_HEALTH_WAITING = 8
 
@@ -107,6 +109,8 @@ class Uplink:
         self._connects = 0
         self._error: str | None = None
         self._born_epoch: int | None = None
+        self._own_epochs: set[int] = set()  # announced by this process
+        self._rival_seen = 0  # connections in a row that found another box under our name
         self._greeted = False
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
 
@@ -193,6 +197,7 @@ class Uplink:
     def _session(self) -> None:
         """One connection from beginning to end. Raises UplinkDown if it did not live long; returns otherwise."""
         began_s = time.monotonic()
+        rival_seen = self._rival_seen
         try:
             link = self._connect()
             try:
@@ -210,6 +215,8 @@ class Uplink:
             self._error = str(exc)
             if isinstance(exc, TakenOver):
                 self._stopping.wait(random.uniform(0.5, 1.0) * _TAKEN_OVER_WAIT_S)
+            elif rival_seen == self._rival_seen:
+                self._rival_seen = 0
             if time.monotonic() - began_s < _SETTLED_S:
                 raise
 
@@ -259,8 +266,13 @@ class Uplink:
         self._connects += 1
         self._greeted = False
         self._link = link
+        # Before our own birth replaces it: the last one says whether another box goes by our name.
+        link.subscribe(self._topics.state, qos=0)
         self._announce(link, online=True, reason="started")
         subscription = link.subscribe(self._topics.command)
+        first = self._settings.brokers[0]
+        probe_at_s = math.inf if link.broker == first else time.monotonic() + self._settings.return_after_s
+        leaving = False
         _log.info("uplink up: %s, MQTT %s", link.broker, link.protocol)
         while True:
             now_s = time.monotonic()
@@ -270,11 +282,17 @@ class Uplink:
             if self._stopping.is_set():
                 if self._delivery.in_flight == 0 or now_s >= self._farewell_until_s:
                     break
+            elif leaving:
+                if self._delivery.in_flight == 0:
+                    return
             else:
                 with link.together():
                     self._delivery.fill(link, now_s)
                 if self._outbox.epoch != self._born_epoch:
                     self._announce(link, online=True, reason="started")
+                if now_s >= probe_at_s:
+                    probe_at_s = now_s + self._settings.return_after_s
+                    leaving = _reachable(first)
             self._send_health(link)
             link.drive(self._wait_s(now_s), self._wake_ours)
             self._take_in(link)
@@ -298,7 +316,31 @@ class Uplink:
             link.in_flight -= len(acks)
             self._delivery.acked(acks, time.monotonic())
         while link.messages:
-            self._answer(link, link.messages.popleft())
+            message = link.messages.popleft()
+            if message.topic == self._topics.state:
+                self._look_for_rival(message)
+            else:
+                self._answer(link, message)
+
+    def _look_for_rival(self, message: Incoming) -> None:
+        """Two boxes with one configuration take the connection from each other; few brokers say so, but `state` does.
+
+        Once may be what we were ourselves before our store was lost. Twice in a row is another box: TakenOver.
+        """
+        try:
+            state = decode(message.payload)
+        except PayloadError:
+            return
+        if state.get("online") is not True or state.get("epoch") in self._own_epochs:
+            return
+        self._rival_seen += 1
+        words = (
+            f"another box says it is {self._settings.site}/{self._settings.box} (epoch {state.get('epoch')}, "
+            f"boot id {state.get('boot_id')}); two boxes with one configuration?"
+        )
+        self._delivery.counts.error = words
+        if self._rival_seen >= 2:
+            raise TakenOver(words)
 
     def _check_alive(self, link: Link) -> None:
         """A broker that is stopped, or a link that swallows packets, keeps the connection open and says nothing."""
@@ -312,6 +354,7 @@ class Uplink:
 
     def _announce(self, link: Link, *, online: bool, reason: str) -> None:
         self._born_epoch = self._outbox.epoch
+        self._own_epochs.add(self._born_epoch)
         link.publish(self._topics.state, self._state(online=online, reason=reason), retain=True)
 
     def _state(self, *, online: bool, reason: str) -> bytes:
@@ -366,3 +409,12 @@ class Uplink:
     def _poke(self) -> None:
         with suppress(OSError):  # enough pokes wait already, or the thread has ended and its sockets are closed
             self._wake_theirs.send(b"\0")
+
+
+def _reachable(broker: Broker) -> bool:
+    """Somebody takes connections there. More is only known by leaving the broker that works."""
+    try:
+        socket.create_connection((broker.host, broker.port), timeout=_PROBE_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True

@@ -122,6 +122,53 @@ def test_the_second_broker_is_used_when_the_first_is_dead(broker: Mosquitto, out
     assert link.status().broker == f"127.0.0.1:{broker.port}"
 
 
+def test_the_first_broker_is_returned_to_when_it_is_back(
+    tmp_path: Path, broker: Mosquitto, outbox: Outbox, uplink: Starter
+) -> None:
+    first = Mosquitto(tmp_path / "first")
+    link = uplink(first.port, broker.port, return_after_s=0.2)
+    outbox.put(crossing(1))
+    assert link.drain(10)
+    assert link.status().broker == f"127.0.0.1:{broker.port}"
+    with first:
+        assert eventually(lambda: link.status().broker == f"127.0.0.1:{first.port}")
+        outbox.put(crossing(2))
+        assert link.drain(10)
+
+
+def test_two_boxes_with_one_name_find_out(
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.uplink.uplink._TAKEN_OVER_WAIT_S", 0.2)
+    link = uplink(broker.port)
+    assert eventually(lambda: link.status().broker is not None)
+    twin_outbox = Outbox(tmp_path / "twin.db")
+    twin = Uplink(UplinkSettings("site", "box", (at(broker),)), twin_outbox, wait=wait_fixed(0.05))
+    twin.start()
+    try:
+        for one in (link, twin):
+            assert eventually(lambda one=one: "another box says it is site/box" in str(one.status().last_error))
+    finally:
+        assert twin.stop(10.0)
+        twin_outbox.close()
+
+
+def test_a_box_with_a_new_store_is_not_taken_for_another(
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, tmp_path: Path
+) -> None:
+    old = Outbox(tmp_path / "old.db")
+    before = Link(at(broker), client_id="before")
+    before.open()
+    state = {"online": True, "reason": "started", "agent": "0", "epoch": old.epoch, "boot": 1, "boot_id": "x"}
+    before.publish("gw/v1/site/box/state", pack(state, "json"), retain=True)  # and no last will: the broker fell too
+    before.close(polite=True)
+    old.close()
+    link = uplink(broker.port)
+    outbox.put(crossing(1))
+    assert link.drain(10)
+    assert link.status().connects == 1
+
+
 def test_a_box_says_hello_goodbye_and_the_broker_speaks_for_it_when_it_vanishes(
     broker: Mosquitto, outbox: Outbox, uplink: Starter
 ) -> None:
