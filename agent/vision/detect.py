@@ -26,7 +26,7 @@ _MOVES = 0.3  # the share of a box that must move for its score to count in full
 _FIT = 0.6  # how much of a box's rank rests on its fitting the moving area, which tells the whole from a part
 _SAME_OBJECT_IOU = 0.4
 _SAME_OBJECT_INSIDE = 0.8
-_PART_SCORE = 0.75
+_PART_SCORE = 0.9
 
 
 def detect(detector: Detector, frame: Frame, motion: MotionMap, min_score: float) -> Detections:

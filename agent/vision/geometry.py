@@ -17,7 +17,8 @@ Boxes = npt.NDArray[np.float32]  # (n, 4): left, top, right, bottom
 def areas(boxes_xyxy: Boxes) -> npt.NDArray[np.float32]:
     """Area of each box; 0 for one that is inside out."""
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0.0)
-    return sides[:, 0] * sides[:, 1]
+    area: npt.NDArray[np.float32] = sides[:, 0] * sides[:, 1]
+    return area
 
 
 def intersections(a_xyxy: Boxes, b_xyxy: Boxes) -> npt.NDArray[np.float32]:
@@ -25,14 +26,16 @@ def intersections(a_xyxy: Boxes, b_xyxy: Boxes) -> npt.NDArray[np.float32]:
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
     sides = np.maximum(high - low, 0.0)
-    return sides[..., 0] * sides[..., 1]
+    shared: npt.NDArray[np.float32] = sides[..., 0] * sides[..., 1]
+    return shared
 
 
 def iou(a_xyxy: Boxes, b_xyxy: Boxes) -> npt.NDArray[np.float32]:
     """Intersection over union of every box of a (n) with every box of b (m): (n, m), 0..1."""
     shared = intersections(a_xyxy, b_xyxy)
     union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None, :] - shared
-    return shared / np.maximum(union, 1e-6)
+    ratio: npt.NDArray[np.float32] = shared / np.maximum(union, 1e-6)
+    return ratio
 
 
 def grown(boxes_xyxy: Boxes, fraction: float) -> Boxes:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.contract.event import Crossing, Dwell, ZoneEnter, ZoneExit
 from agent.vision.detect import detect
 from agent.vision.motion import Motion, MotionMap
 from agent.vision.rules.base import Happening, Rule
 from agent.vision.rules.counts import IntervalCounts
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence
-from agent.vision.track import Tracker, Tracks
+from agent.vision.track import MIN_SCORE, Tracker, Tracks
 from drivers.base import CLASSES, Detector, Frame
 
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
@@ -66,11 +65,15 @@ class Pipeline:
     def reset(self) -> None:
         """Forget everything learned and followed, as before the first frame."""
         self._size_wh_px: tuple[int, int] | None = None
+        self._tracker = Tracker()
+        self._looked_s = float("-inf")
         self._begin((0, 0))
 
     def process(self, frame: Frame) -> Seen:
         """Frames of one camera, in the order of their mono_s."""
+        happened: list[Happening] = []
         if frame.size_wh_px != self._size_wh_px:
+            happened += self.finish()
             self._begin(frame.size_wh_px)
             self._size_wh_px = frame.size_wh_px
         self.frames += 1
@@ -79,7 +82,7 @@ class Pipeline:
         if look:
             self._looked_s = frame.mono_s
             self.inferred += 1
-            found = detect(self._detector, frame, motion, self._tracker.min_score)
+            found = detect(self._detector, frame, motion, MIN_SCORE)
             moving = motion.share(found.boxes_xyxy_px)
             tracks = self._tracker.update(
                 found, moving, motion.blobs_xyxy_px, frame.size_wh_px, frame.index, frame.mono_s
@@ -87,7 +90,7 @@ class Pipeline:
         else:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
         said = [h for rule in self._rules.all for h in rule.update(tracks)]
-        happened = self._let_through(said, tracks)
+        happened += self._let_through(said, tracks)
         self._counts.add(happened)
         happened += self._counts.update(frame.index, frame.mono_s)
         return Seen(happened, tracks, motion, look)
@@ -98,11 +101,12 @@ class Pipeline:
 
     def _begin(self, size_wh_px: tuple[int, int]) -> None:
         self._motion = Motion()
-        self._tracker = Tracker()
+        self._tracker = Tracker(first_id=self._tracker.next_id)
         self._rules = self._make_rules(size_wh_px)
         self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
         self._held: dict[int, list[Happening]] = {}
         self._confirmed: set[int] = set()
+        self._class_ids: dict[int, int] = {}
         self._looked_s = float("-inf")
         self._last_index = 0
 
@@ -112,22 +116,19 @@ class Pipeline:
         for happening in said:
             self._held.setdefault(happening.track, []).append(happening)
         self._confirmed.update(int(i) for i in tracks.ids[tracks.confirmed])
+        self._class_ids.update(zip(tracks.ids.tolist(), tracks.class_ids.tolist(), strict=True))
         passed: list[Happening] = []
-        if self._held:
-            # The class is voted over the track's life: by now the vote is better than when the thing happened.
-            class_ids = dict(zip(tracks.ids.tolist(), tracks.class_ids.tolist(), strict=True))
-            doubtful = set(tracks.ids[~tracks.confirmed].tolist())
-            for track in list(self._held):
-                if track in self._confirmed and track not in doubtful:
-                    passed += [_classed(h, class_ids.get(track)) for h in self._held.pop(track)]
-                elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
-                    del self._held[track]
+        for track in list(self._held):
+            if track in self._confirmed:
+                class_id = self._class_ids[track]
+                passed += [_classed(h, class_id) for h in self._held.pop(track) if class_id in h.class_ids]
+            elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
+                del self._held[track]
         self._confirmed.difference_update(tracks.ended)
+        for track in tracks.ended:
+            self._class_ids.pop(track, None)
         return sorted(passed, key=lambda h: (h.frame_index, h.track))
 
 
-def _classed(happening: Happening, class_id: int | None) -> Happening:
-    body = happening.body
-    if class_id is None or not isinstance(body, Crossing | ZoneEnter | ZoneExit | Dwell):
-        return happening
-    return replace(happening, body=body.model_copy(update={"object_class": CLASSES[class_id]}))
+def _classed(happening: Happening, class_id: int) -> Happening:
+    return replace(happening, body=happening.body.model_copy(update={"object_class": CLASSES[class_id]}))

@@ -7,16 +7,16 @@ frames'. It may speak of tracks that are not confirmed yet; the pipeline holds s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.contract.event import Body
+from agent.contract.event import Body, ObjectClass
 from agent.vision.track import Tracks
-from drivers.base import CLASSES
 
-Anchor = str  # "bottom" or "center"
+Anchor = Literal["bottom", "center"]
+_NAMES: tuple[ObjectClass, ...] = get_args(ObjectClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,15 @@ class Happening:
     """Something a rule saw. frame_index, mono_s: when it happened, which may be between two frames looked at.
 
     track: the id of the object it speaks of, or 0 where it speaks of none.
+    class_ids: the classes the rule is about. A track's class is voted over its life, so it is judged, and filled into
+    the body, when the word is let through.
     """
 
     body: Body
     track: int
     frame_index: int
     mono_s: float
+    class_ids: frozenset[int] = frozenset()
 
 
 class Rule(Protocol):
@@ -44,5 +47,5 @@ def anchors(boxes_xyxy_px: npt.NDArray[np.float32], anchor: Anchor) -> npt.NDArr
     return np.stack([x, y], axis=1)
 
 
-def class_name(class_id: int) -> str:
-    return CLASSES[class_id]
+def class_name(class_id: int) -> ObjectClass:
+    return _NAMES[class_id]

@@ -22,9 +22,12 @@ from agent.vision.rules.base import Anchor, Happening, anchors, class_name
 from agent.vision.track import Tracks
 
 # In shares of the object's own size, so that they hold for near and far alike.
-_BEYOND = 0.08  # how far it must have come beyond the line
+_BEYOND = 0.12  # how far it must have come beyond the line
+_TRAVEL = 0.9  # how far it must have come in all, from its farthest point on the one side to the other
 _MOVING = 0.2  # of its box: a false box that wanders over a still road has not crossed anything
-_TRAVEL = 0.5  # how far it must have come in all, from its farthest point on the one side to the other
+_SURE_SCORE = 0.3  # with this (0.6 of a still object's) it is believed all the same
+_LATELY_S = 3.0
+_SAME_PLACE = 0.5
 
 
 @dataclass(slots=True)
@@ -55,11 +58,12 @@ class LineCrossing:
         self._class_ids = class_ids
         self._anchor = anchor
         self._passages: dict[int, _Passage] = {}
+        self._lately: list[tuple[float, int, int]] = []  # time, side come to, track: who crossed in the last seconds
 
     def update(self, tracks: Tracks) -> list[Happening]:
         for track in tracks.ended:
             self._passages.pop(track, None)
-        rows = np.flatnonzero(tracks.seen & (tracks.moving >= _MOVING))
+        rows = np.flatnonzero(tracks.seen & ((tracks.moving >= _MOVING) | (tracks.scores >= _SURE_SCORE)))
         if not len(rows):
             return []
         boxes = tracks.boxes_xyxy_px[rows]
@@ -72,13 +76,11 @@ class LineCrossing:
         met = geometry.where_segments_meet(before, points, self._a, self._b)
 
         happened: list[Happening] = []
-        for i, row in enumerate(rows):
-            track, passage = int(tracks.ids[row]), known[i]
-            side = int(np.sign(sides[i]))
+        for i, row in enumerate(rows.tolist()):
+            track, passage, side = int(tracks.ids[row]), known[i], int(np.sign(sides[i]))
+            away_px = float(away[i])
             if passage is None:
-                self._passages[track] = _Passage(
-                    side, points[i], tracks.frame_index, tracks.mono_s, farthest_px=float(away[i])
-                )
+                self._passages[track] = _Passage(side, points[i], tracks.frame_index, tracks.mono_s, away_px)
                 continue
             if not np.isnan(met[i]):
                 part = float(met[i])
@@ -87,28 +89,33 @@ class LineCrossing:
                     passage.mono_s + part * (tracks.mono_s - passage.mono_s),
                 )
             if side == passage.side:
-                passage.farthest_px = max(passage.farthest_px, float(away[i]))
-                if away[i] > _BEYOND * size[i]:
+                passage.farthest_px = max(passage.farthest_px, away_px)
+                if away_px > _BEYOND * size[i]:
                     passage.met = None  # it came back without having gone beyond
-            elif away[i] > _BEYOND * size[i] and away[i] + passage.farthest_px > _TRAVEL * size[i]:
-                class_id = int(tracks.class_ids[row])
-                if passage.met is not None and passage.side != 0 and class_id in self._class_ids:
-                    happened.append(
-                        Happening(
-                            Crossing.model_validate(
-                                {
-                                    "line": self._line,
-                                    "direction": "in" if side > 0 else "out",
-                                    "class": class_name(class_id),
-                                    "track": track,
-                                }
-                            ),
-                            track,
-                            *passage.met,
-                        )
-                    )
-                passage.side = side
-                passage.met = None
-                passage.farthest_px = float(away[i])
+            elif away_px > _BEYOND * size[i] and away_px + passage.farthest_px > _TRAVEL * size[i]:
+                if passage.met and passage.side and not self._counted_already(tracks, row, side):
+                    self._lately.append((tracks.mono_s, side, track))
+                    happened.append(self._say(tracks, row, side, passage.met))
+                passage.side, passage.met, passage.farthest_px = side, None, away_px
             passage.point, passage.frame_index, passage.mono_s = points[i], tracks.frame_index, tracks.mono_s
         return happened
+
+    def _say(self, tracks: Tracks, row: int, side: int, when: tuple[int, float]) -> Happening:
+        body = Crossing(
+            line=self._line,
+            direction="in" if side > 0 else "out",
+            object_class=class_name(int(tracks.class_ids[row])),
+            track=int(tracks.ids[row]),
+        )
+        return Happening(body, body.track, *when, self._class_ids)
+
+    def _counted_already(self, tracks: Tracks, row: int, side: int) -> bool:
+        """Another track that lies over this one has just crossed the same way: a part and its whole, or two boxes of
+        one object, each followed by a track of its own. Whichever came first has been counted."""
+        self._lately = [entry for entry in self._lately if tracks.mono_s - entry[0] <= _LATELY_S]
+        others = [i for _, s, track in self._lately if s == side for i in np.flatnonzero(tracks.ids == track)]
+        if not others:
+            return False
+        mine, theirs = tracks.boxes_xyxy_px[row : row + 1], tracks.boxes_xyxy_px[others]
+        smaller = np.minimum(geometry.areas(mine), geometry.areas(theirs))
+        return bool((geometry.intersections(mine, theirs)[0] > _SAME_PLACE * smaller).any())

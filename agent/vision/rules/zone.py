@@ -68,8 +68,7 @@ class ZonePresence:
             stay = self._stays.pop(track, None)
             if stay is not None and stay.entered is not None:
                 happened.append(self._exit(track, stay))
-        counted = [bool(i in self._class_ids) for i in tracks.class_ids]
-        for row in np.flatnonzero(tracks.seen & np.array(counted, np.bool_)):
+        for row in np.flatnonzero(tracks.seen):
             happened += self._seen(tracks, int(row))
         happened += self._pass_time(tracks)
         self._occupy(tracks)
@@ -139,10 +138,11 @@ class ZonePresence:
         self, kind: type[ZoneEnter | ZoneExit | Dwell], track: int, stay: _Stay, when: tuple[int, float], **more: float
     ) -> Happening:
         body = kind.model_validate({"zone": self.zone, "class": class_name(stay.class_id), "track": track, **more})
-        return Happening(body, track, *when)
+        return Happening(body, track, *when, self._class_ids)
 
     def _occupy(self, tracks: Tracks) -> None:
-        confirmed = {int(i) for i in tracks.ids[tracks.confirmed]}
+        counted = [class_id in self._class_ids for class_id in tracks.class_ids.tolist()]
+        confirmed = set(tracks.ids[tracks.confirmed & np.array(counted, np.bool_)].tolist())
         inside = sum(stay.entered is not None and track in confirmed for track, stay in self._stays.items())
         if self._last_s is not None:
             self._object_s += inside * max(tracks.mono_s - self._last_s, 0.0)
