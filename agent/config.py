@@ -7,6 +7,8 @@ is a ConfigError that names the file and, for each mistake, the key, what was fo
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 import types
 from pathlib import Path
@@ -18,7 +20,6 @@ from pydantic_core import ErrorDetails
 from agent.contract.topics import check_id
 from agent.errors import ConfigError
 from agent.vision import geometry
-from drivers.base import CLASSES
 from drivers.cameras import check_source
 
 DEFAULT_PATH = Path("/etc/gateway-agent/gateway.toml")
@@ -30,15 +31,22 @@ def _source(source: str) -> str:
     return source
 
 
+def _host(host: str) -> str:
+    if re.fullmatch(r"[^\s/@\[\]]+", host) and host.count(":") != 1:
+        return host
+    raise ValueError(f"{host.rpartition('@')[2]!r}; wanted a name or an address alone; its port is a key: port = 1883")
+
+
 Id = Annotated[str, AfterValidator(check_id)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
 
 
 class Table(BaseModel):
     # A mistyped key is an error, not a silent default.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BoxConfig(Table):
@@ -51,7 +59,7 @@ class BoxConfig(Table):
 class BrokerConfig(Table):
     """An MQTT broker of the IOC; write several and they are tried in order."""
 
-    host: str = Field(min_length=1, description="name or address")
+    host: Annotated[str, AfterValidator(_host)] = Field(description="name or address")
     port: int | None = Field(None, ge=1, le=65535, description="8883 with tls, 1883 without, unless given")
     tls: bool = Field(True, description="TLS 1.2 or newer; the broker's certificate must name the host")
     ca_file: Path | None = Field(None, description="PEM of the authority to trust; none: the system's authorities")
@@ -110,7 +118,7 @@ class LineConfig(Table):
     a: Point = Field(description="start, fractions of width and height, x right, y down")
     b: Point = Field(description="end")
     anchor: Literal["bottom", "center"] = Field("bottom", description="the point of the box that counts")
-    classes: tuple[ClassName, ...] = Field(CLASSES, min_length=1, description="which objects count")
+    classes: tuple[ClassName, ...] = Field(ALL_CLASSES, min_length=1, description="which objects count")
 
     @model_validator(mode="after")
     def _has_length(self) -> Self:
@@ -124,7 +132,7 @@ class ZoneConfig(Table):
 
     id: Id
     polygon: tuple[Point, ...] = Field(min_length=3, description="corners in order, fractions of width and height")
-    classes: tuple[ClassName, ...] = Field(CLASSES, min_length=1, description="which objects count")
+    classes: tuple[ClassName, ...] = Field(ALL_CLASSES, min_length=1, description="which objects count")
     dwell_s: float | None = Field(None, gt=0, le=86400, description="say so when an object stays this long")
 
     @model_validator(mode="after")
@@ -217,9 +225,14 @@ def parse(text: str, name: str) -> Config:
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{name}: not valid TOML: {exc}") from exc
     try:
-        return Config.model_validate(data)
+        # By way of JSON, because strict validation takes lists for tuples and text for paths there: "10" is no number,
+        # "yes" is not true, but [0.1, 0.5] is a point.
+        return Config.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as exc:
-        raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in exc.errors())) from exc
+        errors = exc.errors()
+        # A wrong entry is also counted as missing from the list around it; said once, at the entry, is enough.
+        plain = [e for e in errors if e["type"] != "too_short" or not any(_is_inside(other, e) for other in errors)]
+        raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in plain)) from exc
 
 
 def _refuse_repeats(what: str, ids: list[str]) -> None:
@@ -227,19 +240,69 @@ def _refuse_repeats(what: str, ids: list[str]) -> None:
         raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
 
 
+def _is_inside(error: ErrorDetails, around: ErrorDetails) -> bool:
+    return len(error["loc"]) > len(around["loc"]) and error["loc"][: len(around["loc"])] == around["loc"]
+
+
+_WANTED = {
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": 'text, in "quotes"',
+    "path_type": 'a path, in "quotes"',
+    "string_too_short": 'text, in "quotes"',
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "{expected}",
+    "too_short": "at least {min_length} of them",
+}
+
+
 def _sentence(error: ErrorDetails) -> str:
     """One mistake as: key: found …; wanted …."""
-    key = _key(error["loc"])
-    kind, found = error["type"], error["input"]
-    if kind == "missing":
-        return f"{key}: missing; this key is needed"
+    loc, kind, context = error["loc"], error["type"], error.get("ctx", {})
+    if isinstance(loc[-1] if loc else None, int) and kind in ("missing", "too_long", "tuple_type"):
+        kind, loc = "tuple_type", loc[:-1] if kind == "missing" else loc
+    key = _key(loc)
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), _keys_beside(error["loc"]), n=1)
-        return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see the list of keys in README")
+        near = difflib.get_close_matches(str(loc[-1]), _keys_beside(loc), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "all keys are listed in provisioning/README.md"
+        return f"{key}: unknown key; {hint}"
     if kind == "value_error":
-        said = str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
-        return f"{key}: {said}"
-    return f"{key}: found {_short(found)}; wanted: {error['msg'].removeprefix('Input should be ')}"
+        return f"{key}: {context.get('error', error['msg'])}"
+    if kind == "missing" and not _is_table(loc):
+        return f"{key}: missing; this key is needed"
+    if kind in ("missing", "model_type", "tuple_type", "too_long"):
+        wanted = _shape(loc)
+    else:
+        wanted = _WANTED[kind].format_map(context) if kind in _WANTED else error["msg"]
+    found = "nothing" if error["type"] == "missing" else _short(error["input"])
+    return f"{key}: found {found}; wanted {wanted}"
+
+
+def _shape(loc: tuple[int | str, ...]) -> str:
+    """What a list or a table at this place looks like, as one would write it."""
+    name = next((part for part in reversed(loc) if isinstance(part, str)), "")
+    if _is_table(loc):
+        header = ".".join(part for part in loc if isinstance(part, str))
+        return f"a table that begins with [[{header}]]" if name in _LISTS else f"a table that begins with [{header}]"
+    if name == "polygon" and not isinstance(loc[-1], int):
+        return "a list of points [[x, y], [x, y], …]"
+    if name in ("a", "b", "polygon"):
+        return "a point [x, y], two numbers from 0 to 1"
+    return 'a list, such as ["car", "bus"]'
+
+
+_LISTS = ("broker", "camera", "line", "zone")
+
+
+def _is_table(loc: tuple[int | str, ...]) -> bool:
+    name = next((part for part in reversed(loc) if isinstance(part, str)), "")
+    return name in _LISTS or (len(loc) == 1 and _model_in(Config.model_fields[name].annotation) is not None)
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -251,7 +314,10 @@ def _key(loc: tuple[int | str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """The value as it was written, but for logins: what is inside a table stays unsaid."""
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(part, dict) for part in value)):
+        return "a table" if isinstance(value, dict) else "a list of tables"
+    text = re.sub(r"//[^/\s]*@", "//…@", json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 60 else text[:57] + "…"
 
 
