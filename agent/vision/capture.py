@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 
 Phase = Literal["opening", "connected", "waiting", "refused", "bug", "ended", "stopped"]
 
-# Back within 10 s of the source being healthy: the longest wait, and starting a decoder on a slow board, must fit.
+# From the beginning of one attempt to the beginning of the next. Back within 10 s of the source being healthy: a
+# longest wait, or an attempt that hangs until its timeout and then a shortest wait, and starting a decoder on a slow
+# board must fit.
 _WAIT_S = wait_exponential(multiplier=0.4, max=5.0) + wait_random(0.0, 1.0)
+_SHORTEST_WAIT_S = wait_random(0.3, 0.8)
 # Cameras lock a user out after some wrong passwords in half a minute (five, by QCVN 135); three fit in here.
 _REFUSED_WAIT_S = wait_exponential(multiplier=6.0, max=55.0) + wait_random(0.0, 5.0)
 # A camera that opens and fails at once is not healthy: the waits go on growing until it has worked for this long.
@@ -92,6 +95,7 @@ class Capture:
         self._recent_mono_s: deque[float] = deque(maxlen=_FPS_OVER_FRAMES)
         # Below: used by the capture's thread only.
         self._alive_mono_s = clock.mono_s()  # the last frame, or the start
+        self._attempt_mono_s = clock.mono_s()
         self._is_silent = False
         self._logged: str | None = None
 
@@ -141,12 +145,17 @@ class Capture:
             Retrying(
                 retry=retry_if_exception_type(Exception),
                 stop=lambda _: self._stopping.is_set(),
-                wait=_wait_s,
+                wait=self._wait_s,
                 sleep=self._wait,
                 retry_error_callback=lambda _: None,
             )(self._session)
         if self._phase != "ended":
             self._enter("stopped", self._error)
+
+    def _wait_s(self, retry: RetryCallState) -> float:
+        error = retry.outcome.exception() if retry.outcome else None
+        wait_s = _REFUSED_WAIT_S(retry) if isinstance(error, CameraRefused) else _WAIT_S(retry)
+        return max(_SHORTEST_WAIT_S(retry), wait_s - (self._clock.mono_s() - self._attempt_mono_s))
 
     def _wait(self, seconds: float) -> None:
         self._pause(seconds)
@@ -156,6 +165,7 @@ class Capture:
         if self._stopping.is_set():
             return
         self._enter("opening", self._error)
+        self._attempt_mono_s = self._clock.mono_s()
         healthy_from_mono_s: float | None = None
         try:
             granted = self._camera.open()
@@ -229,8 +239,3 @@ class Capture:
             self._phase = phase
             self._error = error
             self._changed.notify_all()
-
-
-def _wait_s(retry: RetryCallState) -> float:
-    error = retry.outcome.exception() if retry.outcome else None
-    return (_REFUSED_WAIT_S if isinstance(error, CameraRefused) else _WAIT_S)(retry)

@@ -92,6 +92,23 @@ def test_waits_grow_are_jittered_and_stay_short_enough() -> None:
     assert (len(heard.silent), len(heard.back)) == (1, 1)
 
 
+def test_an_attempt_that_hangs_until_its_timeout_is_followed_by_a_short_wait() -> None:
+    class SlowToFail(FakeCamera):
+        def open(self) -> CameraFormat:
+            clock.sleep(6.0)
+            return super().open()
+
+    clock = FakeClock()
+    heard = Heard(clock)
+    camera = SlowToFail("north", [PICTURE], open_errors=[CameraUnavailable("no stream within 6 s")] * 8)
+    capture = Capture("north", camera, clock=clock, pause=heard.pause)
+    capture.start()
+    wait_until(capture, lambda state: state.phase == "ended")
+    capture.stop()
+    assert len(heard.pauses_s) == 8
+    assert all(0.3 <= pause_s <= 0.8 for pause_s in heard.pauses_s)
+
+
 def test_a_refusal_is_told_at_once_and_retried_slowly() -> None:
     refusals = [CameraRefused("wrong password (401)")] * 7
     _, _, heard = run_to_the_end([PICTURE], open_errors=refusals)
