@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,11 @@ from agent.outbox import show
 from drivers.base import DriverError, ModelPackError
 
 EXIT_FINE, EXIT_PROBLEM, EXIT_USAGE, EXIT_CONFIG = 0, 1, 64, 78
+
+
+class Help(argparse.HelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)  # a path stays in one piece
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
 def _verb(
     verbs: argparse._SubParsersAction[Parser], name: str, words: str, *, config_needed: bool = True
 ) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+    description = words[0].upper() + words[1:] + "."
+    verb = verbs.add_parser(name, help=words, description=description, formatter_class=Help)
     if config_needed:
         verb.add_argument(
             "--config",
@@ -76,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     except (GatewayError, DriverError) as exc:
         print(f"gateway-agent {args.verb}: {exc}", file=sys.stderr)
+        return EXIT_PROBLEM
+    except KeyboardInterrupt:  # `run` and `watch` end in their own way; the others have nothing to tidy up
         return EXIT_PROBLEM
     except BrokenPipeError:  # the reader of our output has seen enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

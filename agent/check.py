@@ -62,10 +62,10 @@ def _camera(camera: CameraConfig) -> bool:
         granted = driver.open()
         frame = driver.read(_FIRST_FRAME_S)
     except CameraRefused as exc:
-        print(say("camera-refused", id=camera.id, why=exc))
+        print(say("camera-refused", id=camera.id, why=_tail(exc, f"camera {camera.id}")))
         return False
     except DriverError as exc:
-        print(say("camera-bad", id=camera.id, why=exc))
+        print(say("camera-bad", id=camera.id, why=_tail(exc, f"camera {camera.id}")))
         return False
     finally:
         driver.close()
@@ -111,5 +111,10 @@ def _brokers(settings: Config) -> int:
                 print(say("broker-ok", broker=broker))
         except UplinkDown as exc:
             problems += 1
-            print(say("broker-bad", broker=broker, why=exc))
+            print(say("broker-bad", broker=broker, why=_tail(exc, str(broker))))
     return problems
+
+
+def _tail(exc: Exception, name: str) -> str:
+    """What an error says behind the name that our sentence begins with."""
+    return str(exc).removeprefix(f"{name}: ")

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", required=True, metavar="ID", help="the camera of the configuration to play for")
-    parser.add_argument("--source", required=True, metavar="CLIP", type=Path, help="video file or folder of pictures")
+    parser.add_argument("--source", required=True, metavar="CLIP", type=_clip, help="video file or folder of pictures")
     parser.add_argument("--events", metavar="OUT.jsonl", type=Path, help="where to write the events (default: stdout)")
     parser.add_argument(
         "--all-frames", action="store_true", help="detect on every frame: ignore the camera's fps and motion gate"
@@ -36,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", metavar="OUT.jpg", type=Path, help="also write an annotated picture of the scene")
 
 
+def _clip(text: str) -> Path:
+    return Path(text.removeprefix("file:"))  # as it is written in a configuration, too
+
+
 def run(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 if the recording or the output gave out; what could be played is written all the same."""
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
     detector = open_detector(settings.detector.pack, settings.detector.threads)
@@ -58,14 +63,16 @@ def run(args: argparse.Namespace) -> int:
             except CameraEnded as end:
                 _write(out, pipeline.finish(), numbers, counted)
                 _log.info("%s", end)
-    except DriverError as exc:
+        if scene is not None:
+            scene.write(args.picture)
+    except BrokenPipeError:
+        raise
+    except (DriverError, OSError) as exc:  # OSError: --events or --picture cannot be written
         print(f"replay: {exc}", file=sys.stderr)
         return 1
     finally:
         source.close()
         detector.close()
-    if scene is not None:
-        scene.write(args.picture)
     lines = ", ".join(f"{line} {direction} {n}" for (line, direction), n in sorted(counted.items())) or "none"
     print(f"replay: {pipeline.frames} frames, detector ran on {pipeline.inferred}; crossings: {lines}", file=sys.stderr)
     if source.damage:
