@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from agent.clock import Clock, Stamp, SystemClock
 from agent.contract.event import Body, Event, Gap, GapReason, NewLedger, Stream
+from agent.contract.topics import check_id
 from agent.contract.wire import body_json
 from agent.errors import EventStoreError
 from agent.outbox import store as sql
@@ -155,11 +157,12 @@ class Outbox:
     def put(self, *events: Event) -> None:
         """Store events, all or none. Returns when they are on disk.
 
-        Raises EventStoreError if they could not be stored: the caller still has them and tries again.
+        Raises EventStoreError if they could not be stored: the caller still has them and tries again. Raises ValueError
+        for a source that cannot stand in a topic.
         """
         if not events:
             return
-        rows = [(event.stream, event.source, _encoded(event.body), event.stamp) for event in events]
+        rows = [(event.stream, check_id(event.source, "source"), _encoded(event.body), event.stamp) for event in events]
 
         def act(store: Store) -> None:
             for row in rows:
@@ -264,7 +267,14 @@ class Outbox:
             if removal:
                 requests.insert(0, removal)
             if requests:
-                self._serve(requests)
+                try:
+                    self._serve(requests)
+                except Exception as exc:
+                    # A bug of ours. Whoever waits must hear of it: a thread that dies here would stop every stage.
+                    _log.exception("outbox: an error that should not happen")
+                    for request in requests:
+                        request.error = f"{self.path}: {type(exc).__name__}: {exc}"
+                        request.done.set()
             if removal and removal.error:
                 for stream, positions in removals.items():
                     self.remove(stream, positions)
@@ -393,13 +403,15 @@ class Outbox:
     def _ready(self) -> Store:
         """The open store; opens it if need be, and sets a damaged one aside."""
         if self._store is None:
-            self._store = self._replace_damaged(self._damage) if self._damage else self._open()
+            damaged = self._damage if self.path.exists() else None
+            self._store = self._replace_damaged(damaged) if damaged else self._open()
             self._damage = None
             self._identity = self._store.identity
             self._reserve.restore()
         return self._store
 
     def _open(self) -> Store:
+        self._finish_replacing()
         try:
             return Store(self.path, self._clock.boot_id)
         except sqlite3.Error as exc:
@@ -426,30 +438,50 @@ class Outbox:
         return words
 
     def _replace_damaged(self, exc: sqlite3.Error) -> Store:
-        """A new file in place of a damaged one, with what can be read of it."""
-        was = sql.read_identity(self.path)
+        """A new file in place of a damaged one, with what can be read of it. May be interrupted anywhere."""
         self._close_reader()
         aside = _free_name(self.path)
-        # The log moves with its file, under the name SQLite looks for: newest rows may be in it alone.
+        saved = self._build_replacement(exc, aside.name)
+        # The log goes with its file, under the name SQLite looks for: the newest rows may be in it alone.
         for suffix in ("", "-wal"):
-            with suppress(FileNotFoundError):
-                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
-        Path(f"{self.path}-shm").unlink(missing_ok=True)  # an index of the log, made anew by whoever opens it
-        known = was or (self._identity if self._identity.epoch else None)
-        store = Store(self.path, self._clock.boot_id, after=known)
-        saved = 0
-        lost: list[tuple[Stream, int, int, int]] = []
-        try:
-            saved, lost = sql.salvage(aside, store)
-        except (sqlite3.Error, OSError) as trouble:
-            _log.error("%s: nothing could be read: %s", aside, trouble)
-        with store.transaction():
-            notice = NewLedger(of=was.epoch if was else None, salvaged=saved, reason=str(exc), file=aside.name)
-            store.insert(Stream.ALERT, "box", body_json(notice), self._clock.stamp())
-            for stream, epoch, first, last in lost:
-                store.note_gap(stream, epoch, "corrupt", first, last)
+            _link(Path(f"{self.path}{suffix}"), Path(f"{aside}{suffix}"))
+        os.replace(f"{self.path}.part", f"{self.path}.new")  # from here on the new one counts
+        self._finish_replacing()
         _log.error("%s: damaged (%s); kept as %s, %d messages saved, new epoch", self.path, exc, aside.name, saved)
-        return store
+        return Store(self.path, self._clock.boot_id)
+
+    def _build_replacement(self, exc: sqlite3.Error, aside: str) -> int:
+        part = Path(f"{self.path}.part")
+        was = sql.read_identity(self.path)
+        known = was or (self._identity if self._identity.epoch else None)
+        # Without a copy of the rows if there is no room for one: the damaged file keeps them, and gaps name them.
+        for copy in (True, False):
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{part}{suffix}").unlink(missing_ok=True)
+            store = Store(part, self._clock.boot_id, after=known)
+            try:
+                with store.transaction():
+                    saved, lost = sql.salvage(self.path, store, copy=copy)
+                    notice = NewLedger(of=was.epoch if was else None, salvaged=saved, reason=str(exc), file=aside)
+                    store.insert(Stream.ALERT, "box", body_json(notice), self._clock.stamp())
+                    for stream, epoch, first, last in lost:
+                        store.note_gap(stream, epoch, "corrupt", first, last)
+                store.checkpoint()
+                break
+            except sqlite3.Error as trouble:
+                if not (copy and sql.is_full(trouble)):
+                    raise
+            finally:
+                store.close()
+        return saved
+
+    def _finish_replacing(self) -> None:
+        """Put a complete replacement in its place; the old log must be gone before, or it would be applied to it."""
+        new = Path(f"{self.path}.new")
+        if new.exists():
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            os.replace(new, self.path)
 
     def _close_reader(self) -> None:
         with self._read_lock:
@@ -527,11 +559,21 @@ class _Reserve:
 
 def _encoded(body: Body) -> str:
     text = body_json(body)
-    if len(text) > _MAX_BODY_BYTES:
+    if len(text.encode()) > _MAX_BODY_BYTES:
         raise EventStoreError(
             f"event of kind {getattr(body, 'kind', '?')}: {len(text)} bytes, at most {_MAX_BODY_BYTES}"
         )
     return text
+
+
+def _link(file: Path, other: Path) -> None:
+    """A second name for a file, so that it never has none."""
+    try:
+        os.link(file, other)
+    except FileNotFoundError:
+        return
+    except OSError:  # a file system without second names
+        shutil.copy2(file, other)
 
 
 def _free_name(path: Path) -> Path:

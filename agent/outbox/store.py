@@ -10,12 +10,14 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from agent.clock import Stamp
 from agent.contract.event import GapReason, Stream
+from agent.contract.topics import check_id
 
 SCHEMA_VERSION = 1
 
@@ -357,17 +359,26 @@ def read_aside(db: sqlite3.Connection) -> list[tuple[str, int, Stream, int, str,
     return [(reason, epoch, _STREAM[number], *rest) for reason, epoch, number, *rest in rows]
 
 
-def salvage(damaged: Path, into: Store) -> tuple[int, list[tuple[Stream, int, int, int]]]:
-    """Copy what can be read of a damaged file. Returns the number of rows and what is known to be lost of them:
+def salvage(damaged: Path, into: Store, *, copy: bool) -> tuple[int, list[tuple[Stream, int, int, int]]]:
+    """Save what can be read of a damaged file. Returns the number of rows and what is known to be lost of them:
     (stream, epoch, first, last). Rows keep their epoch and number, so consumers that have them will know.
+
+    copy: False = only find out what is lost, when there is no room for a copy. To be called in a transaction; errors of
+    writing pass through, those of reading are what it is for.
     """
-    saved, lost = 0, []
-    with closing(connect(damaged, read_only=True)) as db, into.transaction():
+    saved = 0
+    lost: list[tuple[Stream, int, int, int]] = []
+    with closing(connect(damaged, read_only=True)) as db:
         for stream in Stream:
-            numbers, damage = _salvage_stream(db, stream, into)
+            numbers, complete = _salvage_stream(db, stream, into) if copy else (set[Position](), False)
             saved += len(numbers)
-            if damage:
+            if not complete:
                 lost += _lost(db, stream, numbers)
+        for number, epoch, reason, first, last in _ReadableRows(
+            db, "select stream, epoch, reason, first, last from gap", ()
+        ):
+            if number in _STREAM:
+                into.note_gap(_STREAM[number], epoch, reason, first, last)
     return saved, lost
 
 
@@ -382,23 +393,37 @@ def read_identity(path: Path) -> Identity | None:
 
 
 def _salvage_stream(db: sqlite3.Connection, stream: Stream, into: Store) -> tuple[set[Position], bool]:
-    """Read from the front, and where that breaks off, from the back too."""
+    """Read from the front, and where that breaks off, from the back too. Returns what was saved, and if that is all."""
     numbers: set[Position] = set()
     for order in ("era, seq", "era desc, seq desc"):
-        try:
-            for values in db.execute(
-                f"select {_COLUMNS} from event where stream = ? order by {order}", (_NUMBER[stream],)
-            ):
-                row = _row(values)
-                if _readable(row) and (row.era, row.seq) not in numbers:
-                    into.insert_row(row)
-                    numbers.add((row.era, row.seq))
-        except sqlite3.DatabaseError as exc:
-            if exc.__class__ is sqlite3.IntegrityError:  # a row that breaks our own checks: damaged, go on
+        rows = _ReadableRows(db, f"select {_COLUMNS} from event where stream = ? order by {order}", (_NUMBER[stream],))
+        for values in rows:
+            row = _row(values)
+            if (row.era, row.seq) in numbers or not _sound(row):
                 continue
-        else:
-            return numbers, False
-    return numbers, True
+            with suppress(sqlite3.IntegrityError):  # breaks our own checks: damaged, though it could be read
+                into.insert_row(row)
+                numbers.add((row.era, row.seq))
+        if rows.complete:
+            return numbers, True
+    return numbers, False
+
+
+class _ReadableRows:
+    """Used like a generator: the rows of a query until the damage begins. complete: there was none."""
+
+    def __init__(self, db: sqlite3.Connection, query: str, values: tuple[int, ...]) -> None:
+        self.complete = False
+        self._db, self._query, self._values = db, query, values
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            cursor = self._db.execute(self._query, self._values)
+            while (row := cursor.fetchone()) is not None:
+                yield row
+        except sqlite3.DatabaseError:
+            return
+        self.complete = True
 
 
 def _lost(db: sqlite3.Connection, stream: Stream, saved: set[Position]) -> list[tuple[Stream, int, int, int]]:
@@ -412,10 +437,12 @@ def _lost(db: sqlite3.Connection, stream: Stream, saved: set[Position]) -> list[
     return [(stream, epoch, first, last) for _, first, last in _stretches(missing)]
 
 
-def _readable(row: Row) -> bool:
+def _sound(row: Row) -> bool:
+    """It can still be sent: its body is an object, its source can stand in a topic."""
     try:
+        check_id(row.source)
         return isinstance(json.loads(row.body), dict)
-    except ValueError:
+    except (ValueError, TypeError):
         return False
 
 

@@ -369,3 +369,82 @@ def test_an_outbox_that_cannot_be_written_reports_and_recovers(opened: Opener, p
     outbox.put(crossing(1))
     assert outbox.depth().error is None
     assert seqs(outbox) == [1]
+
+
+def damage(path: Path) -> None:
+    """Make the file one that can be opened, and whose rows can be read, but not all of its pages."""
+    data = bytearray(path.read_bytes())
+    last = len(data) - 4096
+    data[last:] = b"\xff" * 4096
+    path.write_bytes(data)
+
+
+def test_a_replacement_cut_short_is_made_again(opened: Opener, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(opened(), Stream.COUNT, 2000)
+    opened().close()
+    damage(path)
+
+    def power_cut(*_: object) -> None:
+        raise OSError("the power went")
+
+    with monkeypatch.context() as cut:
+        cut.setattr("agent.outbox.outbox.os.replace", power_cut)
+        outbox = opened()
+        with pytest.raises(EventStoreError):
+            everything(outbox, Stream.COUNT)
+        outbox.close()
+    assert path.exists()
+    outbox = opened()
+    with pytest.raises(EventStoreError):
+        everything(outbox, Stream.COUNT)
+    assert len(everything(outbox, Stream.COUNT)) > 1900
+    assert [body["kind"] for body in bodies(outbox)].count("new-ledger") == 1
+
+
+def test_a_replacement_cut_short_at_the_last_step_is_finished(opened: Opener, path: Path) -> None:
+    fill(opened(), Stream.COUNT, 10)
+    epoch = opened().epoch
+    opened().close()
+    path.rename(f"{path}.new")
+    path.write_bytes(b"the damaged one")
+    Path(f"{path}-wal").write_bytes(b"and its log")
+    outbox = opened()
+    assert outbox.epoch == epoch
+    assert seqs(outbox) == [*range(1, 11)]
+
+
+def test_damage_on_a_disk_without_room_for_a_copy_names_what_is_missing(
+    opened: Opener, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(opened(), Stream.COUNT, 2000)
+    opened().close()
+    damage(path)
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    outbox = opened()
+    with monkeypatch.context() as disk:
+        disk.setattr("agent.outbox.store.Store.insert_row", full)
+        with pytest.raises(EventStoreError):
+            everything(outbox, Stream.COUNT)
+    gaps = [(body["first"], body["last"]) for body in bodies(outbox) if body["kind"] == "gap"]
+    assert gaps == [(1, 2000)]
+    assert len(damaged_files(path)) == 1
+
+
+def test_a_source_that_cannot_stand_in_a_topic_is_refused(opened: Opener) -> None:
+    with pytest.raises(ValueError, match="source 'a/b'"):
+        opened().put(crossing(1, source="a/b"))
+
+
+def test_a_bug_in_the_writer_is_reported_and_survived(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = opened()
+    with monkeypatch.context() as bug:
+        bug.setattr("agent.outbox.store.Store.insert", lambda *_: [][0])
+        with pytest.raises(EventStoreError, match="IndexError"):
+            outbox.put(crossing(1))
+    outbox.put(crossing(2))
+    assert seqs(outbox) == [1]
