@@ -72,8 +72,10 @@ def main() -> None:
 
     if not server.attach(None):
         raise SystemExit(f"cannot listen on 127.0.0.1:{args.port}")
+    loop = GLib.MainLoop()
+    GLib.io_add_watch(0, GLib.IO_HUP, lambda *_: loop.quit())  # a killed test leaves no server behind
     print("ready", flush=True)
-    GLib.MainLoop().run()
+    loop.run()
 
 
 main()
