@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from agent.contract.box import Part
+from agent.contract.wire import PayloadError, decode
 
 
 class Command(Part):
@@ -24,3 +25,12 @@ class Reply(Part):
     id: str | None = None
     why: str | None = Field(default=None, description="with refused: what was wrong, and what was wanted")
     data: dict[str, Any] | None = Field(default=None, description="with done: what the command returns")
+
+
+def read_command(payload: bytes) -> Command:
+    """Raises PayloadError saying what is wrong with a payload that is no command."""
+    try:
+        return Command.model_validate(decode(payload))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        raise PayloadError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc

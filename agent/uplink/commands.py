@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
-
-from agent.contract.command import Command, Reply
-from agent.contract.wire import Form, PayloadError, decode, pack
+from agent.contract.command import Command, Reply, read_command
+from agent.contract.wire import Form, PayloadError, pack
 
 Handler = Callable[[Command], dict[str, Any]]
 """Does what was asked and returns the answer's data. Raises CommandRefused."""
@@ -30,12 +28,9 @@ def _reply(payload: bytes, handlers: dict[str, Handler]) -> Reply:
     if len(payload) > _MAX_BYTES:
         return Reply(result="refused", why=f"request of {len(payload)} bytes; wanted at most {_MAX_BYTES}")
     try:
-        command = Command.model_validate(decode(payload))
+        command = read_command(payload)
     except PayloadError as exc:
         return Reply(result="refused", why=str(exc))
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        return Reply(result="refused", why=f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     handler = handlers.get(command.command)
     if handler is None:
         known = ", ".join(sorted(handlers))
