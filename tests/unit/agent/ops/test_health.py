@@ -1,0 +1,41 @@
+"""What the kernel says of the machine, read from files that may be missing or unreadable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.ops.health import cpu_c, disk_free_bytes, rss_bytes
+
+
+def zone(root: Path, number: int, text: str) -> None:
+    folder = root / f"thermal_zone{number}"
+    folder.mkdir(parents=True)
+    (folder / "temp").write_text(text)
+
+
+def test_the_hottest_zone_is_the_temperature(tmp_path: Path) -> None:
+    zone(tmp_path, 0, "41200\n")
+    zone(tmp_path, 1, "67850\n")
+    assert cpu_c(tmp_path) == 67.85
+
+
+def test_a_zone_that_says_nothing_of_use_is_passed_over(tmp_path: Path) -> None:
+    zone(tmp_path, 0, "asleep\n")
+    (tmp_path / "thermal_zone1" / "temp").mkdir(parents=True)
+    zone(tmp_path, 2, "50000\n")
+    assert cpu_c(tmp_path) == 50.0
+
+
+def test_a_machine_without_zones_has_no_temperature(tmp_path: Path) -> None:
+    assert cpu_c(tmp_path) is None
+
+
+def test_memory_is_that_of_this_process() -> None:
+    assert 5_000_000 < rss_bytes() < 10_000_000_000
+
+
+def test_a_folder_that_is_gone_has_no_free_space(tmp_path: Path) -> None:
+    free = disk_free_bytes(tmp_path)
+    assert free is not None
+    assert free > 0
+    assert disk_free_bytes(tmp_path / "gone") is None

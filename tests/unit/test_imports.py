@@ -1,0 +1,137 @@
+"""The import rules of the architecture, read from the source itself.
+
+One way: drivers ← stages ← ops ← wiring ← verbs. A stage does not know its neighbours; what passes between them are
+events (`contract`), and events reach the broker by way of the outbox.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+
+# What each part may import of the agent and the drivers, beside itself. "drivers" alone is drivers.base and fakes.
+SEAMS = {"agent.clock", "agent.errors"}
+MAY: dict[str, set[str]] = {
+    "drivers": set(),
+    "drivers.cameras": {"drivers"},
+    "drivers.inference": {"drivers"},
+    "agent.errors": set(),
+    "agent.clock": set(),
+    "agent.contract": SEAMS,
+    "agent.vision": {*SEAMS, "agent.contract", "drivers"},
+    "agent.outbox": {*SEAMS, "agent.contract"},
+    "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox"},
+    "agent.config": {*SEAMS, "agent.contract", "agent.vision", "drivers.cameras"},
+    # ops looks at every stage and reports; no stage knows of it.
+    "agent.ops": {
+        *SEAMS,
+        "agent.contract",
+        "agent.outbox",
+        "agent.uplink",
+        "agent.vision",
+        "drivers",
+        "drivers.inference",
+    },
+}
+# The wiring and the verbs may import anything, with these exceptions: nobody imports __main__, and only verbs app.
+VERBS = {"agent.__main__", "agent.check", "agent.devices", "agent.model", "agent.replay", "agent.watch"}
+
+# Who alone may import what from outside: by top-level name, or by the start of a dotted one.
+ONLY: dict[str, tuple[str, ...]] = {
+    "paho": ("agent.uplink",),
+    "sqlite3": ("agent.outbox",),
+    "ai_edge_litert": ("drivers.inference",),
+    "tflite_runtime": ("drivers.inference",),
+    "cbor2": ("agent.contract",),
+    "iotcore": (),
+    # Doors: a human's text and the wire.
+    "pydantic": ("agent.config", "agent.contract", "drivers.inference.pack"),
+    "pydantic_core": ("agent.config",),
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for package in ("agent", "drivers"):
+        for path in sorted((TOP / package).rglob("*.py")):
+            name = ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> Iterator[str]:
+    """Full names of what a module imports; `from a import b` is a.b where that is a module, else a."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import; write the full name"
+            assert node.module is not None
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+        elif isinstance(node, ast.Call) and "import_module" in ast.dump(node.func):
+            yield from _loaded(name)
+
+
+def _loaded(name: str) -> Iterator[str]:
+    """What a module loads by name: every text in it that could be one of the guarded packages."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.split(".")[0] in ONLY:
+            yield node.value
+
+
+def part(name: str) -> str:
+    """The part of the architecture a module belongs to: the longest of MAY that it begins with, or itself."""
+    parts = [known for known in MAY if name == known or name.startswith(known + ".")]
+    return max(parts, key=len, default=name)
+
+
+def test_the_rules_speak_of_every_module() -> None:
+    ruled = {name for name in MODULES if part(name) in MAY}
+    assert set(MODULES) - ruled - VERBS == {"agent", "agent.app"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name) in MAY])
+def test_a_part_imports_only_what_it_may(name: str) -> None:
+    ours = [other for other in imports(name) if other.split(".")[0] in ("agent", "drivers")]
+    wrong = sorted({other for other in ours if part(other) != part(name) and part(other) not in MAY[part(name)]})
+    assert wrong == []
+
+
+def test_the_wiring_is_imported_by_verbs_alone_and_the_command_by_nobody() -> None:
+    importers = {
+        target: {name for name in MODULES if target in imports(name)} for target in ("agent.app", "agent.__main__")
+    }
+    assert importers["agent.app"] <= VERBS
+    assert importers["agent.__main__"] == set()
+
+
+@pytest.mark.parametrize("package", ONLY)
+def test_a_package_from_outside_is_known_to_its_part_alone(package: str) -> None:
+    users = {name for name in MODULES if any(i == package or i.startswith(package + ".") for i in imports(name))}
+    strangers = {
+        name for name in users if not any(name == home or name.startswith(home + ".") for home in ONLY[package])
+    }
+    assert strangers == set()
+
+
+def test_what_is_guarded_is_in_use() -> None:
+    """So that a rule that guards nothing, after a rename, is noticed."""
+    used = {i.split(".")[0] for name in MODULES for i in imports(name)}
+    assert set(ONLY) - used == {"iotcore"}  # the demo's broker: no part of the agent
+
+
+def test_vision_rules_do_not_know_each_other() -> None:
+    for name in MODULES:
+        if name.startswith("agent.vision.rules.") and not name.endswith(".base"):
+            neighbours = {i for i in imports(name) if i.startswith("agent.vision.rules.")} - {"agent.vision.rules.base"}
+            assert neighbours <= {name, "agent.vision.rules.zone"} if name.endswith("counts") else neighbours == set()
