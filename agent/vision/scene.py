@@ -139,7 +139,7 @@ class _Brush:
 
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
-        self._unit = max(picture.shape[0] / 576, 0.5)  # strokes and letters are chosen for 576 rows
+        self._unit = max(picture.shape[0] / 576, 0.75)  # strokes and letters are chosen for 576 rows
         self._stroke = max(round(2 * self._unit), 1)
 
     def zone(self, corners_px: npt.NDArray[np.float32], text: str) -> None:

@@ -17,10 +17,10 @@ def street() -> npt.NDArray[np.uint8]:
     picture[190:] = (150, 150, 150)
     picture[200:] = (90, 90, 90)
     _bus(picture, 30, 100, 230, 120)
-    _car(picture, 330, 200, 190, 70, (40, 40, 200))
-    _car(picture, 140, 270, 220, 75, (180, 120, 40))
-    _person(picture, 290, 150, 110)
-    _person(picture, 580, 170, 120)
+    car(picture, 330, 200, 190, 70, (40, 40, 200))
+    car(picture, 140, 270, 220, 75, (180, 120, 40))
+    person(picture, 290, 150, 110)
+    person(picture, 580, 170, 120)
     return cv2.GaussianBlur(picture, (3, 3), 0).astype(np.uint8)
 
 
@@ -38,7 +38,7 @@ def _bus(picture: npt.NDArray[np.uint8], x: int, y: int, width: int, height: int
     _wheels(picture, x, y + height, width, height // 6)
 
 
-def _car(picture: npt.NDArray[np.uint8], x: int, y: int, width: int, height: int, colour: tuple[int, int, int]) -> None:
+def car(picture: npt.NDArray[np.uint8], x: int, y: int, width: int, height: int, colour: tuple[int, int, int]) -> None:
     def fill(colour: tuple[int, int, int], outline: list[tuple[int, int]]) -> None:
         """outline in percent of the car's width and height."""
         points = [(x + width * px // 100, y + height * py // 100) for px, py in outline]
@@ -50,7 +50,7 @@ def _car(picture: npt.NDArray[np.uint8], x: int, y: int, width: int, height: int
     _wheels(picture, x, y + height, width, height // 5)
 
 
-def _person(picture: npt.NDArray[np.uint8], x: int, y: int, height: int) -> None:
+def person(picture: npt.NDArray[np.uint8], x: int, y: int, height: int) -> None:
     coat, trousers = (120, 40, 40), (40, 40, 60)
     cv2.circle(picture, (x, y + height // 12), height // 12, (120, 150, 200), -1, cv2.LINE_AA)
     cv2.ellipse(picture, (x, y + height * 35 // 100), (height // 9, height // 5), 0, 0, 360, coat, -1, cv2.LINE_AA)
