@@ -492,6 +492,7 @@ class Outbox:
     def _open_reader(self) -> sqlite3.Connection:
         if self._reader is None:
             self._reader = sql.connect(self.path, read_only=True)
+            self._reader.execute(sql.SMALL_CACHE)
         return self._reader
 
     def _read_failed(self, exc: Exception) -> EventStoreError:

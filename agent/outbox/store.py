@@ -81,6 +81,9 @@ WAL_PAGES = 500  # checkpoint after 2 MB of log; the reserve for a full disk mus
 _ROW_BYTES = 50  # what a row costs in the file beyond its texts, measured with tests/bench/outbox.py
 _ASIDE_ROWS = 100
 
+SMALL_CACHE = "pragma cache_size = -512"
+"""kB, for each connection: rows are written and read in order, so a page is rarely needed twice."""
+
 Position = tuple[int, int]
 """(era, seq): where a row stands in its stream."""
 
@@ -163,6 +166,7 @@ class Store:
         self._db.execute("pragma journal_mode = wal")
         # FULL: the log is synced at each commit. NORMAL loses the last seconds when the power fails.
         self._db.execute("pragma synchronous = full")
+        self._db.execute(SMALL_CACHE)
         self._db.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}")
         self._db.execute(f"pragma journal_size_limit = {WAL_PAGES * 4096}")
         version = int(self._db.execute("pragma user_version").fetchone()[0])
@@ -332,9 +336,7 @@ class Store:
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself. read_only: refuses to write, and does not create the file."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
-    db.execute("pragma cache_size = -512")  # kB; rows are written and read in order, so a page is rarely needed twice
-    return db
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
 
 
 def read_counters(db: sqlite3.Connection) -> dict[Stream, Counter]:
