@@ -123,7 +123,7 @@ def test_waits_go_on_growing_for_a_camera_that_fails_right_after_its_first_frame
         script += [PICTURE, CameraStalled("broke off")]
     _, camera, heard = run_to_the_end(script)
     assert camera.opens == 9
-    assert heard.pauses_s[-1] >= 5.0
+    assert heard.pauses_s[-1] >= 4.5  # of 5 to 6 s, less the attempt's own time
 
 
 def test_after_a_healthy_time_the_first_attempt_is_at_once_and_waits_begin_small_again() -> None:
