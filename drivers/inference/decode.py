@@ -164,11 +164,12 @@ class SsdPostprocess:
         boxes, labels, scores, count = (
             spec.real(outputs[at][0]) for spec, at in zip(self._specs, self._at, strict=True)
         )
-        filled = np.arange(len(scores)) < int(count)
-        index = labels.astype(np.int64)
+        # Cut first: the rows beyond hold whatever the memory held, also what is no number.
+        filled = max(0, min(int(count), len(scores)))
+        boxes, scores, index = boxes[:filled], scores[:filled], labels[:filled].astype(np.int64)
         known = (index >= 0) & (index < len(self._class_of))
         class_ids = np.where(known, self._class_of[np.where(known, index, 0)], -1).astype(np.int32)
-        rows = np.flatnonzero(filled & (class_ids >= 0) & (scores >= min_score))
+        rows = np.flatnonzero((class_ids >= 0) & (scores >= min_score))
         rows = rows[np.argsort(-scores[rows], kind="stable")][:MAX_CANDIDATES]
         return Candidates(boxes[rows][:, [1, 0, 3, 2]], scores[rows], class_ids[rows])
 

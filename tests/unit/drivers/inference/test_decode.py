@@ -139,7 +139,8 @@ def postprocess(order=("boxes", "classes", "scores", "count"), rows=3):
 
 def test_postprocess_rows_beyond_the_count_are_rubbish():
     boxes = np.array([[[0.1, 0.2, 0.3, 0.6]] * 3], np.float32)
-    outputs = [boxes, np.array([[2.0, 0.0, 0.0]]), np.array([[0.8, 0.9, 0.9]]), np.array([2.0])]
+    boxes[0, 2] = np.nan
+    outputs = [boxes, np.array([[2.0, 0.0, np.nan]]), np.array([[0.8, 0.9, np.nan]]), np.array([2.0])]
     found = postprocess()(outputs, 0.4)
     np.testing.assert_allclose(found.scores, [0.9, 0.8])
     assert found.class_ids.tolist() == [PERSON, CAR]
