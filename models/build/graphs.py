@@ -18,6 +18,9 @@ from tensorflow.core.framework import graph_pb2
 
 GraphDef = graph_pb2.GraphDef
 SIGNATURE = "serving_default"
+COCO_COLUMNS = 91  # the background, then 90 labels with gaps
+# What is kept of them, with the column each has in COCO's order. Every other label costs time and is never looked at.
+KEPT = {"person": 1, "bicycle": 2, "car": 3, "motorcycle": 4, "bus": 6, "truck": 8}
 INPUT = "image"
 
 
@@ -41,6 +44,7 @@ def ssdlite_mobilenet_v2(package: Path) -> FloatNetwork:
         graph, "Preprocessor/sub", drop=("Preprocessor/", "image_tensor", "ToFloat"), size=300
     )
     _undo_add_n(graph)
+    _keep_labels(graph)
     tflite = _convert(graph, "normalized", ("Squeeze", "Postprocessor/convert_scores"), 300)
     return FloatNetwork(tflite, anchors.astype(np.float32), 300)
 
@@ -52,6 +56,7 @@ def ssd_mobilenet_v3_large(package: Path) -> FloatNetwork:
     cy, cx, h, w = _constant(graph, "anchors").T
     anchors = np.stack([cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2], 1)
     _keep_hard_swish_apart(graph)
+    _keep_labels(graph)
     outputs = ("raw_outputs/box_encodings", "raw_outputs/class_predictions")
     tflite = _convert(graph, "normalized_input_image_tensor", outputs, 320)
     return FloatNetwork(tflite, anchors.astype(np.float32), 320)
@@ -141,6 +146,29 @@ def _keep_hard_swish_apart(graph: GraphDef) -> None:
             touched += 1
     if not touched:
         raise ValueError("no hard_swish in the graph; the recipe knows one that has them")
+
+
+def _keep_labels(graph: GraphDef) -> None:
+    """Cut the class predictors down to the labels in KEPT, in that order. What remains scores as it did."""
+    columns, touched = list(KEPT.values()), 0
+    for node in graph.node:
+        if node.op != "Const" or not node.name.startswith("BoxPredictor_"):
+            continue
+        value = tf.make_ndarray(node.attr["value"].tensor)
+        if node.name.endswith(("/ClassPredictor/weights", "/ClassPredictor/biases")):
+            # The last axis is one block of columns for each anchor of a cell.
+            blocks = value.reshape(*value.shape[:-1], -1, COCO_COLUMNS)[..., columns]
+            value = blocks.reshape(*value.shape[:-1], -1)
+            touched += 1
+        elif value.dtype == np.int32 and COCO_COLUMNS in value:
+            value = np.where(value == COCO_COLUMNS, len(columns), value).astype(np.int32)
+        else:
+            continue
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    if touched != 12:
+        raise ValueError(
+            f"{touched} constants of class predictors; the recipe knows graphs with 6 of weights and biases"
+        )
 
 
 def _convert(graph: GraphDef, image: str, outputs: tuple[str, str], size: int) -> bytes:

