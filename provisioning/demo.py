@@ -21,11 +21,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from agent.ops.words import language
 
 PROGRAM = Path(sys.executable).with_name("gateway-agent")
-_FOLDER_MARK = ".demo"
 _WORDS = {
     "starting": ("watching {source}; alerts as they arrive at {broker}:", "đang xem {source}; cảnh báo đến {broker}:"),
     "stop-with": ("Ctrl-C ends it", "nhấn Ctrl-C để dừng"),
@@ -48,9 +48,13 @@ def say(key: str, **values: object) -> None:
     print((vietnamese if language() == "vi" else english).format(**values), flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(64, f"demo.sh: {message}; see sh provisioning/demo.sh --help\n")
+
+
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="demo.sh", add_help=False)  # demo.sh has the help, in two languages
-    parser.error = lambda message: parser.exit(64, f"demo.sh: {message}; see sh provisioning/demo.sh --help\n")  # type: ignore[method-assign,assignment]
+    parser = Parser(add_help=False, allow_abbrev=False)  # demo.sh has the help, in two languages
     parser.add_argument("--source")
     parser.add_argument("--credentials", type=Path)
     parser.add_argument("--broker")
@@ -62,7 +66,7 @@ def arguments() -> argparse.Namespace:
 
 
 def configuration(args: argparse.Namespace, broker: str) -> str:
-    """A gateway.toml. The lines fit the demo's own recording; another source gets one across its middle."""
+    """A gateway.toml. The lines fit the demo's own recording; another source gets one each way through its middle."""
     host, _, port = broker.rpartition(":")
     lines = [
         '[box]\nsite = "demo"\nid = "gw-demo"\n',
@@ -78,7 +82,8 @@ def configuration(args: argparse.Namespace, broker: str) -> str:
         corners = [[0.0, 0.5], [0.2, 0.55], [0.45, 0.69], [0.7, 0.83], [1.0, 0.98], [1.0, 1.0], [0.0, 1.0]]
         lines.append(f'\n[[camera.zone]]\nid = "lawn"\nclasses = ["person"]\npolygon = {corners}\ndwell_s = 3')
     else:
-        lines.append('\n[[camera.line]]\nid = "middle"\na = [0.02, 0.6]\nb = [0.98, 0.6]')
+        lines.append('\n[[camera.line]]\nid = "across"\na = [0.02, 0.6]\nb = [0.98, 0.6]')
+        lines.append('\n[[camera.line]]\nid = "upright"\na = [0.5, 0.98]\nb = [0.5, 0.02]')
     return "\n".join(lines) + "\n"
 
 

@@ -125,12 +125,21 @@ no_clip() {
 main() {
   began_s=$(date +%s)
   source_given=
-  for argument in "$@"; do
+  value_of=
+  for argument in "$@"; do # only looked at here: demo.py reads them
+    if [ -n "$value_of" ]; then
+      value_of=
+      continue
+    fi
     case "$argument" in
       -h | --help) usage; exit 0 ;;
-      --source | --source=*) source_given=yes ;;
+      --source | --credentials | --broker) value_of=$argument ;;
+      --source=* | --credentials=* | --broker=* | --loop) ;;
+      *) fail "unknown argument $argument; see --help" "tham số lạ $argument; xem --help" 64 ;;
     esac
+    case "$argument" in --source*) source_given=yes ;; esac
   done
+  [ -z "$value_of" ] || fail "$value_of needs a value; see --help" "$value_of cần một giá trị; xem --help" 64
   case "$(uname -m)" in
     x86_64 | aarch64) ;;
     *) fail "this processor ($(uname -m)) has no packages for the demo; wanted x86_64 or aarch64, a 64-bit system" \
