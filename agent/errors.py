@@ -1,9 +1,9 @@
 """The agent's own errors, split by what the caller does about them (those of devices are in `drivers.base`).
 
-    GatewayError
-    ├── ConfigError       the configuration cannot be used: exit 78, a restart cannot mend it
-    ├── EventStoreError   the outbox cannot take or give events now: keep the event, try again, say so in health
-    └── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
+GatewayError
+├── ConfigError       the configuration cannot be used: exit 78, a restart cannot mend it
+├── EventStoreError   the outbox cannot take or give events now: keep the event, try again, say so in health
+└── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
 """
 
 
