@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca", type=Path, metavar="PEM", help="use TLS, trust these authorities")
     parser.add_argument("--cert", type=Path, metavar="PEM", help="our certificate, for brokers that ask for one")
     parser.add_argument("--key", type=Path, metavar="PEM", help="its key")
-    parser.add_argument("--username", metavar="NAME")
+    parser.add_argument("--username", metavar="NAME", help="login, for brokers that ask for one")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="holds the password of --username")
 
 
