@@ -1,0 +1,141 @@
+"""The documents say what the program does: every verb, option, key, default and message; every link leads somewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from agent.__main__ import parser
+from agent.config import ALL_CLASSES, CameraConfig, Config, _model_in
+from agent.ops import words
+
+TOP = Path(__file__).resolve().parents[2]
+README = (TOP / "README.md").read_text(encoding="utf-8")
+HANDBOOK = (TOP / "provisioning" / "README.md").read_text(encoding="utf-8")
+
+
+def verbs() -> dict[str, argparse.ArgumentParser]:
+    action = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+# ---- verbs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_a_verb_is_in_the_readme_with_exactly_its_options(verb: str) -> None:
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{verb}` |"))
+    options = {o for a in verbs()[verb]._actions for o in a.option_strings if o.startswith("--")} - {"--help"}
+    assert set(re.findall(r"--[a-z-]+", row)) == options
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_a_verb_and_each_of_its_options_has_help(verb: str) -> None:
+    assert verbs()[verb].description
+    assert [a.option_strings for a in verbs()[verb]._actions if not a.help] == []
+
+
+def test_the_readme_names_no_verb_that_does_not_exist() -> None:
+    table = README[README.index("| verb |") : README.index("## Read on")]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(verbs())
+
+
+# ---- configuration ---------------------------------------------------------------------------------------------------
+
+
+def tables() -> dict[str, type[BaseModel]]:
+    """Heading in the handbook → model."""
+    found: dict[str, type[BaseModel]] = {}
+    for prefix, model in (("", Config), ("camera.", CameraConfig)):
+        for name, field in model.model_fields.items():
+            inner = _model_in(field.annotation)
+            if inner is not None:
+                is_list = "tuple" in str(field.annotation)
+                found[f"[[{prefix}{name}]]" if is_list else f"[{prefix}{name}]"] = inner
+    return found
+
+
+def documented(heading: str) -> dict[str, str]:
+    """key → default, as the handbook's table under a heading says."""
+    start = HANDBOOK.index(f"### `{heading}` ")
+    section = HANDBOOK[start + 1 :].split("\n##")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
+
+
+def in_words(default: Any) -> str:
+    if default is PydanticUndefined:
+        return "needed"
+    if default is None or default == ():
+        return "none"
+    if default == ALL_CLASSES:
+        return "all"
+    return f"`{json.dumps(str(default) if isinstance(default, Path) else default)}`"
+
+
+@pytest.mark.parametrize("heading", tables())
+def test_every_key_is_in_the_handbook_with_its_default(heading: str) -> None:
+    fields = tables()[heading].model_fields
+    assert documented(heading) == {name: in_words(field.default) for name, field in fields.items()}
+
+
+def test_the_handbook_has_no_table_for_what_does_not_exist() -> None:
+    headings = re.findall(r"^### `(\[.+?\])` ", HANDBOOK, re.MULTILINE)
+    assert sorted(headings) == sorted(tables())
+
+
+# ---- messages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", words._SENTENCES)
+def test_what_a_technician_reads_is_in_the_handbook_by_its_exact_words(key: str) -> None:
+    for sentence in words._SENTENCES[key]:
+        without_forms = re.sub(r"(?<=\w):[^{}]*(?=})", "", sentence)
+        assert f"`{without_forms}`" in HANDBOOK
+
+
+def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program() -> None:
+    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Locks")]
+    source = "".join(
+        path.read_text(encoding="utf-8") for part in ("agent", "drivers") for path in (TOP / part).rglob("*.py")
+    )
+    joined = re.sub(r'"\s*\n\s*f?"', "", source)  # sentences that go on in the next line
+    theirs = {"Connection refused", "Name or service not known"}  # the kernel's and the resolver's
+    said = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    assert len(said) > 10
+    assert [text for text in said if text not in joined and text not in theirs] == []
+
+
+# ---- links -----------------------------------------------------------------------------------------------------------
+
+
+def documents() -> list[Path]:
+    hidden = {".venv", ".venv-test", ".cache", ".git", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    return sorted(p for p in TOP.rglob("*.md") if not hidden & set(p.relative_to(TOP).parts))
+
+
+def anchors(text: str) -> set[str]:
+    """As the forge makes them: lower case, punctuation gone, spaces to hyphens."""
+    plain = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", plain, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(TOP)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file.read_text("utf-8"))):
+            dead.append(target)
+    assert dead == []
