@@ -7,6 +7,7 @@ events (`contract`), and events reach the broker by way of the outbox.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def modules() -> dict[str, ast.Module]:
 MODULES = modules()
 
 
-def imports(name: str) -> Iterator[str]:
+@functools.cache
+def imports(name: str) -> tuple[str, ...]:
+    return tuple(_imports(name))
+
+
+def _imports(name: str) -> Iterator[str]:
     """Full names of what a module imports; `from a import b` is a.b where that is a module, else a."""
     for node in ast.walk(MODULES[name]):
         if isinstance(node, ast.Import):
