@@ -258,7 +258,8 @@ class Outbox:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._something_to_do, self._wait_s())
+                while not self._something_to_do() and (left_s := self._left_s()) > 0:
+                    self._changed.wait(left_s)  # not wait_for: what is waited for changes with the first removal
                 requests, self._requests = self._requests, []
                 removals, self._removals = self._removals, {stream: [] for stream in Stream}
                 self._removals_since_s = None
@@ -292,8 +293,12 @@ class Outbox:
             or (self._removals_since_s is not None and time.monotonic() - self._removals_since_s >= _REMOVE_AFTER_S)
         )
 
-    def _wait_s(self) -> float:
-        return _REMOVE_AFTER_S if self._removals_since_s is not None else _TIDY_EVERY_S
+    def _left_s(self) -> float:
+        """How long there is nothing to do if nobody asks for anything."""
+        until_s = self._tidied_s + _TIDY_EVERY_S
+        if self._removals_since_s is not None:
+            until_s = min(until_s, self._removals_since_s + _REMOVE_AFTER_S)
+        return until_s - time.monotonic()
 
     def _removal(self, removals: dict[Stream, list[Position]]) -> _Request:
         acked_ms = self._clock.stamp().wall_ms

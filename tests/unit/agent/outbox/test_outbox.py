@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +93,16 @@ def test_removing_takes_what_was_named_and_is_harmless_when_repeated(opened: Ope
         outbox.flush()
     assert seqs(outbox) == [1, 4, 5, 6, 7, 8, 10]
     assert outbox.depth().streams[Stream.COUNT].rows == 7
+
+
+def test_what_was_acknowledged_leaves_the_depth_soon_on_a_quiet_box(opened: Opener) -> None:
+    outbox = opened()
+    outbox.put(crossing(1))
+    outbox.remove(Stream.COUNT, [waiting.position for waiting in outbox.peek(Stream.COUNT)])
+    deadline_s = time.monotonic() + 5  # far less than the time between two tidyings
+    while outbox.depth().rows and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert outbox.depth().rows == 0
 
 
 def test_many_threads_put_and_each_event_is_stored_once(opened: Opener) -> None:
