@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ _WORDS = {
     "picture": ("picture: {path}", "hình: {path}"),
     "agent-failed": ("the agent ended with exit code {code}:", "chương trình dừng với mã {code}:"),
     "busy": ("another demo runs in {folder}", "một bản thử khác đang chạy trong {folder}"),
-    "no-broker": ("cannot watch the broker {broker}:", "không theo dõi được máy chủ MQTT {broker}:"),
+    "no-broker": ("cannot watch the broker {broker}", "không theo dõi được máy chủ MQTT {broker}"),
 }
 
 
@@ -70,13 +71,14 @@ def configuration(args: argparse.Namespace, broker: str) -> str:
     host, _, port = broker.rpartition(":")
     lines = [
         '[box]\nsite = "demo"\nid = "gw-demo"\n',
-        f'[[broker]]\nhost = "{host}"\nport = {port}\ntls = false\n',
-        f'[outbox]\npath = "{args.folder / "outbox.db"}"\nmax_mb = 64\nalert_reserve_mb = 16\n',
+        f"[[broker]]\nhost = {quoted(host)}\nport = {port}\ntls = false\n",
+        f"[outbox]\npath = {quoted(args.folder / 'outbox.db')}\nmax_mb = 64\nalert_reserve_mb = 16\n",
         "[health]\ninterval_s = 10\n",
-        f'[[camera]]\nid = "square"\nsource = "{args.source}"\nloop = {str(args.loop).lower()}\ncount_interval_s = 20',
+        f'[[camera]]\nid = "square"\nsource = {quoted(args.source)}',
+        f"loop = {str(args.loop).lower()}\ncount_interval_s = 20",
     ]
     if args.credentials:
-        lines.append(f'credentials_file = "{args.credentials.absolute()}"')
+        lines.append(f"credentials_file = {quoted(args.credentials.absolute())}")
     if args.source == f"file:{args.clip}":
         lines.append('\n[[camera.line]]\nid = "road"\na = [0.72, 0.78]\nb = [0.66, 0.27]')
         corners = [[0.0, 0.5], [0.2, 0.55], [0.45, 0.69], [0.7, 0.83], [1.0, 0.98], [1.0, 1.0], [0.0, 1.0]]
@@ -85,6 +87,10 @@ def configuration(args: argparse.Namespace, broker: str) -> str:
         lines.append('\n[[camera.line]]\nid = "across"\na = [0.02, 0.6]\nb = [0.98, 0.6]')
         lines.append('\n[[camera.line]]\nid = "upright"\na = [0.5, 0.98]\nb = [0.5, 0.02]')
     return "\n".join(lines) + "\n"
+
+
+def quoted(value: object) -> str:
+    return json.dumps(str(value), ensure_ascii=False)  # TOML reads what JSON writes
 
 
 @contextlib.contextmanager
@@ -189,11 +195,12 @@ def show(args: argparse.Namespace, broker: str) -> int:
             text=True,
             start_new_session=True,
         )
-    code = 0
+    code, deaf = 0, False
     try:
         while agent.poll() is None and watch.poll() is None:
             time.sleep(0.1)
         code = agent.poll() or 0
+        deaf = agent.poll() is None
     except KeyboardInterrupt:
         print()
     finally:
@@ -202,6 +209,9 @@ def show(args: argparse.Namespace, broker: str) -> int:
         time.sleep(0.5)  # for what is still on its way from the broker
         missing = end(watch, signal.SIGINT, 10)
         reader.join(10)
+    if deaf:
+        say("no-broker", broker=broker)
+        return 1
     return summary(tally, code, missing, pictures / "square.jpg", log)
 
 

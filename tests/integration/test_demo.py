@@ -13,7 +13,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from agent.uplink.settings import Broker
 from tests.support.command import eventually
+from tests.support.consumer import Consumer
+from tests.support.mosquitto import PROGRAM as MOSQUITTO
+from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.traffic import HEIGHT_PX, WIDTH_PX, traffic_frame, write_traffic
 
 pytest.importorskip("iotcore")
@@ -87,6 +91,24 @@ def test_a_scene_where_nothing_passes_is_exit_1(checkout: Path) -> None:
     run = demo(checkout, "--source", "file:idle.mp4", language="vi_VN.UTF-8")
     assert run.returncode == 1
     assert "không có cảnh báo nào đến" in run.stdout
+
+
+def test_a_broker_that_is_not_there_is_named(checkout: Path) -> None:
+    port = free_port()
+    write_traffic(checkout / "cars.mp4", 1)
+    run = demo(checkout, "--source", "file:cars.mp4", "--broker", f"127.0.0.1:{port}")
+    assert run.returncode == 1
+    assert f"cannot watch the broker 127.0.0.1:{port}" in run.stdout
+
+
+def test_a_broker_given_is_the_one_reported_to(checkout: Path, tmp_path: Path) -> None:
+    if MOSQUITTO is None:
+        pytest.skip("no mosquitto; apt-get install mosquitto")
+    write_traffic(checkout / "cars.mp4", 1)
+    with Mosquitto(tmp_path / "broker") as broker, Consumer(Broker("127.0.0.1", broker.port)) as ioc:
+        run = demo(checkout, "--source", "file:cars.mp4", "--broker", f"127.0.0.1:{broker.port}")
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert eventually(lambda: len(ioc.kinds("crossing")) == 1)
 
 
 def test_ctrl_c_ends_everything_the_demo_started(checkout: Path) -> None:
