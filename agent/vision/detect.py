@@ -29,15 +29,19 @@ _SAME_OBJECT_INSIDE = 0.8
 _PART_SCORE = 0.9
 
 
-def detect(detector: Detector, frame: Frame, motion: MotionMap, min_score: float) -> Detections:
-    """One box an object, best first; see `drivers.base.Detections`. Scores are weighed by motion."""
+def detect(
+    detector: Detector, frame: Frame, motion: MotionMap, min_score: float
+) -> tuple[Detections, npt.NDArray[np.float32]]:
+    """One box an object, best first, scores weighed by motion; and the share of each box that moves, float32 (n,)."""
     return one_box_an_object(detector.detect(frame.image_bgr, min_score), motion, min_score)
 
 
-def one_box_an_object(found: Detections, motion: MotionMap, min_score: float) -> Detections:
+def one_box_an_object(
+    found: Detections, motion: MotionMap, min_score: float
+) -> tuple[Detections, npt.NDArray[np.float32]]:
     """Weigh the scores by motion, drop second boxes of one object, join riders to their machines."""
     if not len(found):
-        return found
+        return found, np.empty(0, np.float32)
     moving = motion.share(found.boxes_xyxy_px)
     weighed = found.scores * (_STILL + (1.0 - _STILL) * np.minimum(moving / _MOVES, 1.0))
     rows = np.flatnonzero(weighed >= min_score)
@@ -64,7 +68,7 @@ def one_box_an_object(found: Detections, motion: MotionMap, min_score: float) ->
     for row in np.flatnonzero(np.tril(same, -1).any(axis=1)):
         keep[row] = not (same[row, :row] & keep[:row]).any()
     _join_riders(boxes, class_ids, keep)
-    return Detections(boxes[keep], scores[keep].astype(np.float32), class_ids[keep])
+    return Detections(boxes[keep], scores[keep], class_ids[keep]), moving[rows][keep]
 
 
 def _join_riders(boxes: npt.NDArray[np.float32], class_ids: npt.NDArray[np.int32], keep: npt.NDArray[np.bool_]) -> None:

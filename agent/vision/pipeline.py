@@ -82,8 +82,7 @@ class Pipeline:
         if look:
             self._looked_s = frame.mono_s
             self.inferred += 1
-            found = detect(self._detector, frame, motion, MIN_SCORE)
-            moving = motion.share(found.boxes_xyxy_px)
+            found, moving = detect(self._detector, frame, motion, MIN_SCORE)
             tracks = self._tracker.update(
                 found, moving, motion.blobs_xyxy_px, frame.size_wh_px, frame.index, frame.mono_s
             )

@@ -58,7 +58,7 @@ class LineCrossing:
         self._class_ids = class_ids
         self._anchor = anchor
         self._passages: dict[int, _Passage] = {}
-        self._lately: list[tuple[float, int, int]] = []  # time, side come to, track: who crossed in the last seconds
+        self._lately: list[tuple[float, int]] = []  # time and track: who crossed in the last seconds
 
     def update(self, tracks: Tracks) -> list[Happening]:
         for track in tracks.ended:
@@ -93,8 +93,8 @@ class LineCrossing:
                 if away_px > _BEYOND * size[i]:
                     passage.met = None  # it came back without having gone beyond
             elif away_px > _BEYOND * size[i] and away_px + passage.farthest_px > _TRAVEL * size[i]:
-                if passage.met and passage.side and not self._counted_already(tracks, row, side):
-                    self._lately.append((tracks.mono_s, side, track))
+                if passage.met and passage.side and not self._counted_already(tracks, row):
+                    self._lately.append((tracks.mono_s, track))
                     happened.append(self._say(tracks, row, side, passage.met))
                 passage.side, passage.met, passage.farthest_px = side, None, away_px
             passage.point, passage.frame_index, passage.mono_s = points[i], tracks.frame_index, tracks.mono_s
@@ -109,12 +109,13 @@ class LineCrossing:
         )
         return Happening(body, body.track, *when, self._class_ids)
 
-    def _counted_already(self, tracks: Tracks, row: int, side: int) -> bool:
-        """Another track that lies over this one has just crossed the same way: a part and its whole, or two boxes of
-        one object, each followed by a track of its own. Whichever came first has been counted."""
+    def _counted_already(self, tracks: Tracks, row: int) -> bool:
+        """Another track that lies over this one has just crossed: a part and its whole, or two boxes of one object,
+        each followed by a track of its own. Whichever came first has been counted."""
         self._lately = [entry for entry in self._lately if tracks.mono_s - entry[0] <= _LATELY_S]
-        others = [i for _, s, track in self._lately if s == side for i in np.flatnonzero(tracks.ids == track)]
-        if not others:
+        others = np.flatnonzero(np.isin(tracks.ids, [track for _, track in self._lately]))
+        others = others[others != row]
+        if not len(others):
             return False
         mine, theirs = tracks.boxes_xyxy_px[row : row + 1], tracks.boxes_xyxy_px[others]
         smaller = np.minimum(geometry.areas(mine), geometry.areas(theirs))
