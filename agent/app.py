@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import threading
-import tomllib
 from pathlib import Path
 
-import numpy as np
-
+from agent import __version__
+from agent.camera import make_driver, make_pipeline, read_credentials
 from agent.clock import Clock, SystemClock
-from agent.config import CameraConfig, Config
+from agent.config import Config
 from agent.errors import ConfigError
 from agent.ops.health import HealthReport
 from agent.outbox import Outbox
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
-from agent.vision.pipeline import Pipeline, Rules
-from agent.vision.rules.crossing import LineCrossing
-from agent.vision.rules.zone import ZonePresence
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
-from drivers.base import CLASSES, Camera, Detector
-from drivers.cameras import Credentials, make_camera
 from drivers.inference import open_detector
 
 _log = logging.getLogger(__name__)
 _MB = 1024 * 1024
 _DRAIN_S = 10.0
-
-
-def version() -> str:
-    return importlib.metadata.version("gateway-agent")
 
 
 def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) -> None:
@@ -50,7 +39,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     workers = [
         CameraWorker(
             camera.id,
-            make_camera_of(camera, credentials[camera.id]),
+            make_driver(camera, credentials[camera.id]),
             make_pipeline(camera, detector),
             outbox.put,
             clock=clock,
@@ -60,7 +49,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         for camera in config.camera
     ]
     report = HealthReport(
-        version=version(), detector=detector, outbox=outbox, uplink=uplink, workers=workers, clock=clock
+        version=__version__, detector=detector, outbox=outbox, uplink=uplink, workers=workers, clock=clock
     )
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
@@ -119,75 +108,5 @@ def uplink_settings(config: Config) -> UplinkSettings:
         login=Login(uplink.username, uplink.password_file) if uplink.username else None,
         payload=uplink.payload,
         keepalive_s=uplink.keepalive_s,
-        agent_version=version(),
+        agent_version=__version__,
     )
-
-
-def make_camera_of(camera: CameraConfig, credentials: Credentials | None, *, recording: bool = False) -> Camera:
-    """recording: every wanted frame as fast as it can be decoded, at the recording's own time."""
-    return make_camera(
-        camera.id,
-        camera.source,
-        width_px=camera.width_px,
-        height_px=camera.height_px,
-        fps=camera.fps,
-        credentials=credentials,
-        realtime=not recording,
-        loop=camera.loop and not recording,
-    )
-
-
-def read_credentials(camera: CameraConfig) -> Credentials | None:
-    """Raises ConfigError naming the file; what is in it is never part of a message."""
-    path = camera.credentials_file
-    if path is None:
-        return None
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"camera {camera.id}: credentials_file {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted user = "…" and password = "…"') from exc
-    user, password = data.get("user"), data.get("password")
-    if not isinstance(user, str) or not isinstance(password, str) or len(data) != 2:
-        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted exactly user = "…" and password = "…"')
-    return Credentials(user, password)
-
-
-def make_pipeline(camera: CameraConfig, detector: Detector, *, motion_gate: bool | None = None) -> Pipeline:
-    return Pipeline(
-        detector,
-        lambda frame_wh_px: _rules(camera, frame_wh_px),
-        motion_gate=camera.motion_gate if motion_gate is None else motion_gate,
-        count_interval_s=camera.count_interval_s,
-    )
-
-
-def _rules(camera: CameraConfig, frame_wh_px: tuple[int, int]) -> Rules:
-    scale = np.asarray(frame_wh_px, np.float32)
-    return Rules(
-        lines=tuple(
-            LineCrossing(
-                line.id,
-                np.asarray(line.a, np.float32) * scale,
-                np.asarray(line.b, np.float32) * scale,
-                anchor=line.anchor,
-                class_ids=_class_ids(line.classes),
-            )
-            for line in camera.line
-        ),
-        zones=tuple(
-            ZonePresence(
-                zone.id,
-                np.asarray(zone.polygon, np.float32) * scale,
-                frame_wh_px=frame_wh_px,
-                class_ids=_class_ids(zone.classes),
-                dwell_s=zone.dwell_s,
-            )
-            for zone in camera.zone
-        ),
-    )
-
-
-def _class_ids(names: tuple[str, ...]) -> frozenset[int]:
-    return frozenset(CLASSES.index(name) for name in names)

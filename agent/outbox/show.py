@@ -1,8 +1,7 @@
-"""The verb `outbox`: what waits to be sent, read from the file beside a running agent, or without one."""
+"""For the verb `outbox`: what waits to be sent, read from the file beside a running agent, or without one."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sqlite3
 import sys
@@ -17,23 +16,16 @@ from agent.outbox import store as sql
 _AT_ONCE = 500
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--path", type=Path, metavar="FILE", help="the outbox's file (default: the configuration's)")
-    parser.add_argument("--export", action="store_true", help="print the waiting messages, one JSON object a line")
-    parser.add_argument("--aside", action="store_true", help="print the messages the broker will never take instead")
-
-
-def run(args: argparse.Namespace) -> int:
-    """args.path must be set; the caller takes it from the configuration. Exit code: 0 fine, 1 cannot be read."""
-    path: Path = args.path
+def show(path: Path, *, export: bool, aside: bool) -> int:
+    """Print depth and numbers, or the messages themselves. Exit code: 0 fine, 1 cannot be read."""
     if not path.exists():
         print(f"outbox: {path}: no such file; has the agent run with this configuration?", file=sys.stderr)
         return 1
     try:
         with closing(sql.connect(path, read_only=True)) as db:
-            if args.export:
+            if export:
                 _export(db)
-            elif args.aside:
+            elif aside:
                 _aside(db)
             else:
                 _show(db, path)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from agent import watch
 from agent.contract.event import Stream
 from agent.contract.wire import Envelope, body_json, encode
-from agent.outbox import Outbox, show
+from agent.outbox import Outbox
 from agent.uplink import Broker, Uplink, UplinkSettings
 from agent.uplink.subscriber import Subscriber
+from agent.verbs import outbox, watch
 from tests.support.consumer import eventually
 from tests.support.events import crossing
 from tests.support.mosquitto import Mosquitto, free_port
@@ -151,8 +151,8 @@ def test_what_cannot_be_watched_says_why(
 
 def shown(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     parser = argparse.ArgumentParser()
-    show.add_arguments(parser)
-    code = show.run(parser.parse_args(["--path", str(path), *words]))
+    outbox.add_arguments(parser)
+    code = outbox.run(parser.parse_args(["--path", str(path), *words]))
     captured = capsys.readouterr()
     return code, captured.out + captured.err
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from agent.__main__ import parser
+from agent.__main__ import VERBS, parser
 from agent.config import ALL_CLASSES, CameraConfig, Config, _model_in
 from agent.ops import words
 
@@ -22,7 +22,7 @@ HANDBOOK = (TOP / "provisioning" / "README.md").read_text(encoding="utf-8")
 
 
 def verbs() -> dict[str, argparse.ArgumentParser]:
-    action = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    action = next(a for a in parser(*VERBS)._actions if isinstance(a, argparse._SubParsersAction))
     return dict(action.choices)
 
 

@@ -39,9 +39,6 @@ MAY: dict[str, set[str]] = {
         "drivers.inference",
     },
 }
-# The wiring and the verbs may import anything, with these exceptions: nobody imports __main__, and only verbs app.
-VERBS = {"agent.__main__", "agent.check", "agent.devices", "agent.model", "agent.replay", "agent.watch"}
-
 # Who alone may import what from outside: by top-level name, or by the start of a dotted one.
 ONLY: dict[str, tuple[str, ...]] = {
     "paho": ("agent.uplink",),
@@ -66,6 +63,8 @@ def modules() -> dict[str, ast.Module]:
 
 
 MODULES = modules()
+# The wiring and the verbs may import anything, with these exceptions: nobody imports __main__, and only verbs app.
+VERBS = {"agent.__main__", *(name for name in MODULES if name.startswith("agent.verbs"))}
 
 
 @functools.cache
@@ -103,7 +102,7 @@ def part(name: str) -> str:
 
 def test_the_rules_speak_of_every_module() -> None:
     ruled = {name for name in MODULES if part(name) in MAY}
-    assert set(MODULES) - ruled - VERBS == {"agent", "agent.app"}
+    assert set(MODULES) - ruled - VERBS == {"agent", "agent.app", "agent.camera"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if part(name) in MAY])

@@ -11,6 +11,7 @@ import pytest
 from agent import __main__ as command
 from agent import config
 from agent.errors import ConfigError, EventStoreError, UplinkDown
+from agent.verbs import check
 from drivers.base import CameraUnavailable, ModelPackError
 
 
@@ -28,13 +29,13 @@ from drivers.base import CameraUnavailable, ModelPackError
 def test_a_failure_is_one_line_with_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failure: Exception, code: int
 ) -> None:
-    monkeypatch.setattr(command.check, "run", raises(failure))
+    monkeypatch.setattr(check, "run", raises(failure))
     assert command.main(["check"]) == code
     assert capsys.readouterr().err == f"gateway-agent check: {failure}\n"
 
 
 def test_a_bug_is_not_dressed_as_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command.check, "run", raises(ZeroDivisionError()))
+    monkeypatch.setattr(check, "run", raises(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         command.main(["check"])
 
@@ -42,7 +43,7 @@ def test_a_bug_is_not_dressed_as_an_outage(monkeypatch: pytest.MonkeyPatch) -> N
 def test_ctrl_c_ends_a_verb_without_a_trace(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command.check, "run", raises(KeyboardInterrupt()))
+    monkeypatch.setattr(check, "run", raises(KeyboardInterrupt()))
     assert command.main(["check"]) == 1
     assert capsys.readouterr() == ("", "")
 
@@ -56,10 +57,10 @@ def raises(failure: BaseException) -> Callable[[argparse.Namespace], int]:
 
 @pytest.mark.parametrize("verb", ["run", "check", "outbox"])
 def test_the_configuration_is_where_the_service_has_it_unless_said(verb: str) -> None:
-    assert command.parser().parse_args([verb]).config == config.DEFAULT_PATH
-    assert command.parser().parse_args([verb, "--config", "x.toml"]).config == Path("x.toml")
+    assert command.parser(verb).parse_args([verb]).config == config.DEFAULT_PATH
+    assert command.parser(verb).parse_args([verb, "--config", "x.toml"]).config == Path("x.toml")
 
 
 def test_a_path_in_the_help_is_not_broken_over_lines() -> None:
-    verbs = next(a for a in command.parser()._actions if isinstance(a, argparse._SubParsersAction))
+    verbs = next(a for a in command.parser(*command.VERBS)._actions if isinstance(a, argparse._SubParsersAction))
     assert all(str(config.DEFAULT_PATH) in verbs.choices[verb].format_help() for verb in ("run", "check", "replay"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 from agent.ops.words import say
 from drivers.cameras import list_cameras
 
 
-def run() -> int:
+def run(args: argparse.Namespace) -> int:
     """Always exit code 0: an empty list is an answer too."""
     cameras = list_cameras()
     if not cameras:

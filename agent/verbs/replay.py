@@ -14,7 +14,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
-from agent import app, config
+from agent import config
+from agent.camera import make_pipeline
 from agent.contract.event import Counts, Crossing, Stream
 from agent.contract.wire import Envelope, body_json, decode, encode
 from agent.vision.rules.base import Happening
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
     detector = open_detector(settings.detector.pack, settings.detector.threads)
-    pipeline = app.make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
+    pipeline = make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
     source = FileCamera(camera.id, args.source, fps=None if args.all_frames else camera.fps, realtime=False)
     scene = Scene(camera.line, camera.zone) if args.picture else None
     counted: Counter[tuple[str, str]] = Counter()

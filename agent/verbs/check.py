@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from agent import app, config
+from agent.camera import make_driver, read_credentials
 from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.errors import UplinkDown
@@ -56,7 +57,7 @@ def _model(settings: Config) -> None:
 
 
 def _camera(camera: CameraConfig) -> bool:
-    driver = app.make_camera_of(camera, app.read_credentials(camera))
+    driver = make_driver(camera, read_credentials(camera))
     began_s = time.monotonic()
     try:
         granted = driver.open()

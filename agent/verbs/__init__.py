@@ -1,0 +1,1 @@
+"""One module a verb of the command: its arguments, and what it does."""
