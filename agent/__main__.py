@@ -42,9 +42,7 @@ class Verb:
 
 VERBS = {
     "run": Verb("watch the cameras and report, until stopped (what the service runs)", True),
-    "check": Verb(
-        "agent.verbs.check", "try everything once: configuration, model, cameras, broker; say what to do", True
-    ),
+    "check": Verb("try everything once: configuration, model, cameras, broker; say what to do", True),
     "replay": Verb("run a recording through the same stages and write the events found", True),
     "watch": Verb("show what arrives at a broker, for developers"),
     "devices": Verb("list the cameras plugged in, with the lines to paste"),
