@@ -16,7 +16,7 @@ from drivers.base import CLASSES, Detections, Detector, Frame
 
 _PERSON = CLASSES.index("person")
 _TWO_WHEELS = np.array([name in ("bicycle", "motorcycle") for name in CLASSES])
-_VEHICLE = np.array([name in ("car", "bus", "truck") for name in CLASSES])
+_GROUP = np.array([{"person": 2, "bicycle": 1, "motorcycle": 1}.get(name, 0) for name in CLASSES])
 _LARGE = np.array([name in ("bus", "truck") for name in CLASSES])
 
 # A box that does not move keeps this share of its score. Networks find cars in bushes and people in bollards, at
@@ -26,6 +26,7 @@ _MOVES = 0.3  # the share of a box that must move for its score to count in full
 _FIT = 0.6  # how much of a box's rank rests on its fitting the moving area, which tells the whole from a part
 _SAME_OBJECT_IOU = 0.4
 _SAME_OBJECT_INSIDE = 0.8
+_SURELY_SAME_IOU = 0.75  # whatever the classes say
 _PART_SCORE = 0.9
 
 
@@ -52,43 +53,62 @@ def one_box_an_object(
     rows = rows[np.argsort(-rank, kind="stable")]
     boxes, scores, class_ids = found.boxes_xyxy_px[rows], weighed[rows], found.class_ids[rows]
 
-    shared = geometry.intersections(boxes, boxes)
-    area = geometry.areas(boxes)
-    overlap = shared / np.maximum(area[:, None] + area[None, :] - shared, 1e-6)
-    contained = shared > _SAME_OBJECT_INSIDE * np.minimum(area[:, None], area[None, :])
-    group = np.where(_VEHICLE[class_ids], 0, np.where(_TWO_WHEELS[class_ids], 1, 2))
-    kin = group[:, None] == group[None, :]
-    # A part of an object, found beside the whole, scores clearly lower; a car in front of a bus does not.
-    lower = scores[:, None] < _PART_SCORE * scores[None, :]
-    small_before_large = _LARGE[class_ids][:, None] != _LARGE[class_ids][None, :]
-    same = kin & ((overlap > _SAME_OBJECT_IOU) | (contained & (lower | ~small_before_large)))
-    same |= (overlap > 0.75) | (contained & lower & (area[:, None] < area[None, :]))
-    # Best first: a box goes when a better one that itself stays is the same object.
-    keep = np.ones(len(rows), np.bool_)
-    for row in np.flatnonzero(np.tril(same, -1).any(axis=1)):
-        keep[row] = not (same[row, :row] & keep[:row]).any()
+    better, worse = np.nonzero(np.triu(geometry.intersections(boxes, boxes), 1))  # few pairs of many touch at all
+    kept = [True] * len(rows)
+    for first, second in _doubles(boxes, scores, class_ids, better, worse):
+        # In the order of `second`, so all that are better have been judged: a box goes when one that stays is the same.
+        if kept[first]:
+            kept[second] = False
+    keep = np.array(kept, np.bool_)
     _join_riders(boxes, class_ids, keep)
     return Detections(boxes[keep], scores[keep], class_ids[keep]), moving[rows][keep]
 
 
+def _doubles(
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    class_ids: npt.NDArray[np.int32],
+    better: npt.NDArray[np.intp],
+    worse: npt.NDArray[np.intp],
+) -> list[tuple[int, int]]:
+    """Of the touching pairs, those that are two boxes of one object, ordered by the worse box."""
+    a, b = boxes[better], boxes[worse]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = sides[:, 0] * sides[:, 1]
+    area_a, area_b = geometry.areas(a), geometry.areas(b)
+    overlap = shared / np.maximum(area_a + area_b - shared, 1e-6)
+    contained = shared > _SAME_OBJECT_INSIDE * np.minimum(area_a, area_b)
+    kin = _GROUP[class_ids[better]] == _GROUP[class_ids[worse]]
+    # A part of an object, found beside the whole, scores clearly lower; a car in front of a bus does not.
+    lower = scores[worse] < _PART_SCORE * scores[better]
+    small_before_large = _LARGE[class_ids[better]] != _LARGE[class_ids[worse]]
+    same = kin & ((overlap > _SAME_OBJECT_IOU) | (contained & (lower | ~small_before_large)))
+    same |= (overlap > _SURELY_SAME_IOU) | (contained & lower & (area_b < area_a))
+    pairs = np.flatnonzero(same)
+    pairs = pairs[np.argsort(worse[pairs], kind="stable")]
+    return list(zip(better[pairs].tolist(), worse[pairs].tolist(), strict=True))
+
+
 def _join_riders(boxes: npt.NDArray[np.float32], class_ids: npt.NDArray[np.int32], keep: npt.NDArray[np.bool_]) -> None:
     """Rider and machine are one object: the machine's box grows over the rider's, which goes."""
-    people = np.flatnonzero(keep & (class_ids == _PERSON))
-    if not len(people):
+    machines, people = np.flatnonzero(keep & _TWO_WHEELS[class_ids]), np.flatnonzero(keep & (class_ids == _PERSON))
+    if not len(machines) or not len(people):
         return
-    for machine in np.flatnonzero(keep & _TWO_WHEELS[class_ids]):
-        for person in people:
-            if keep[person] and _rides(boxes[person], boxes[machine]):
-                boxes[machine, :2] = np.minimum(boxes[machine, :2], boxes[person, :2])
-                boxes[machine, 2:] = np.maximum(boxes[machine, 2:], boxes[person, 2:])
-                keep[person] = False
+    rides = _rides(boxes[people], boxes[machines])
+    for person, machine in zip(
+        people[rides.any(axis=1)], machines[rides.argmax(axis=1)[rides.any(axis=1)]], strict=True
+    ):
+        boxes[machine, :2] = np.minimum(boxes[machine, :2], boxes[person, :2])
+        boxes[machine, 2:] = np.maximum(boxes[machine, 2:], boxes[person, 2:])
+        keep[person] = False
 
 
-def _rides(person: npt.NDArray[np.float32], machine: npt.NDArray[np.float32]) -> bool:
-    """A rider's box stands over the machine's: mostly the same columns, and the feet between its top and bottom."""
-    across = min(person[2], machine[2]) - max(person[0], machine[0])
-    narrower = min(person[2] - person[0], machine[2] - machine[0])
-    high = machine[3] - machine[1]
-    above = person[1] < machine[1] + 0.3 * high
-    feet = machine[1] + 0.2 * high <= person[3] <= machine[3] + 0.3 * high
-    return bool(across > 0.5 * narrower and above and feet)
+def _rides(people: npt.NDArray[np.float32], machines: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Who sits on what, bool (people, machines): mostly the same columns, feet between the machine's top and bottom."""
+    across = np.minimum.outer(people[:, 2], machines[:, 2]) - np.maximum.outer(people[:, 0], machines[:, 0])
+    narrower = np.minimum.outer(people[:, 2] - people[:, 0], machines[:, 2] - machines[:, 0])
+    top, high = machines[:, 1], machines[:, 3] - machines[:, 1]
+    head, feet = people[:, 1, None], people[:, 3, None]
+    rides: npt.NDArray[np.bool_] = across > 0.5 * narrower
+    rides &= (head < top + 0.3 * high) & (feet >= top + 0.2 * high) & (feet <= top + 1.3 * high)
+    return rides

@@ -23,10 +23,10 @@ def areas(boxes_xyxy: Boxes) -> npt.NDArray[np.float32]:
 
 def intersections(a_xyxy: Boxes, b_xyxy: Boxes) -> npt.NDArray[np.float32]:
     """Shared area of every box of a (n) with every box of b (m): (n, m)."""
-    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    sides = np.maximum(high - low, 0.0)
-    shared: npt.NDArray[np.float32] = sides[..., 0] * sides[..., 1]
+    # One side at a time: an innermost axis of two costs numpy more than it saves in lines.
+    wide = np.minimum.outer(a_xyxy[:, 2], b_xyxy[:, 2]) - np.maximum.outer(a_xyxy[:, 0], b_xyxy[:, 0])
+    high = np.minimum.outer(a_xyxy[:, 3], b_xyxy[:, 3]) - np.maximum.outer(a_xyxy[:, 1], b_xyxy[:, 1])
+    shared: npt.NDArray[np.float32] = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
     return shared
 
 

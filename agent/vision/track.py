@@ -25,11 +25,11 @@ Bools = npt.NDArray[np.bool_]
 MIN_SCORE = 0.15  # boxes below this are of no use here
 _SURE_SCORE = 0.4
 _NEW_SCORE = 0.25  # an object starts with at least this
-_NEW_COVERED_SCORE = 0.4  # and with this where it shares its place with an object already followed
+_NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an object already followed
 
 _CONFIRM_EVIDENCE = 0.5
-_LOST_S = 1.0  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
-_MIN_OVERLAP = 0.3
+_LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
+_MIN_OVERLAP = 0.25
 _SAME_PLACE = 0.6
 _DOUBLE_IOU = 0.7
 
@@ -39,12 +39,12 @@ _MEASURED = 0.08
 _START_SPEED = 4.0
 _START_GROWTH = 1.0
 _ACCELERATION = 2.0
-_MAX_GROWTH = 0.5
+_MAX_GROWTH = 0.4
 
 _MOVES = 0.2  # share of its box: an object that moves
 _LATELY_S = 0.5  # time constant of what is averaged
-_BLOB_ONLY_S = 1.0  # how long a moving object is followed by its moving area alone
-_BLOB_OVERLAP = 0.3
+_BLOB_ONLY_S = 0.5  # how long a moving object is followed by its moving area alone
+_BLOB_OVERLAP = 0.2
 _BLOB_MEASURED = 0.2
 
 _PERSON, _BICYCLE, _MOTORCYCLE = (CLASSES.index(name) for name in ("person", "bicycle", "motorcycle"))
@@ -229,13 +229,15 @@ class Tracker:
         growth = np.clip(np.sqrt(state.var_mean[:, 0]) - _MEASURED, 0.0, _MAX_GROWTH)[:, None]
         reach = half * (1 + 2 * growth)
         low_t, high_t = state.mean[:, :2] - reach, state.mean[:, :2] + reach
-        margin = (boxes[:, 2:] - boxes[:, :2])[None] * growth[:, :, None]
-        low_b, high_b = boxes[None, :, :2] - margin, boxes[None, :, 2:] + margin
-        sides = np.maximum(np.minimum(high_t[:, None], high_b) - np.maximum(low_t[:, None], low_b), 0.0)
-        shared = sides[..., 0] * sides[..., 1]
-        sides_b = high_b - low_b
-        union = (4 * reach[:, 0] * reach[:, 1])[:, None] + sides_b[..., 0] * sides_b[..., 1] - shared
-        overlap = shared / np.maximum(union, 1e-6)
+        sides = []
+        for axis in (0, 1):  # apart: an innermost axis of two is slow
+            low_b, high_b = boxes[:, axis], boxes[:, 2 + axis]
+            margin = growth * (high_b - low_b)
+            both = np.minimum(high_t[:, axis, None], high_b + margin) - np.maximum(low_t[:, axis, None], low_b - margin)
+            sides.append(np.maximum(both, 0.0))
+        shared = sides[0] * sides[1]
+        area_b = geometry.areas(boxes) * (1 + 2 * growth) ** 2
+        overlap = shared / np.maximum((4 * reach[:, 0] * reach[:, 1])[:, None] + area_b - shared, 1e-6)
         kin = _SMALL_ROAD_USER[state.votes.argmax(axis=1)][:, None] == _SMALL_ROAD_USER[class_ids][None]
         affinity: Floats = np.where(kin, overlap, overlap * np.float32(0.6))
         return affinity

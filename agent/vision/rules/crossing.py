@@ -22,11 +22,11 @@ from agent.vision.rules.base import Anchor, Happening, anchors, class_name
 from agent.vision.track import Tracks
 
 # In shares of the object's own size, so that they hold for near and far alike.
-_BEYOND = 0.12  # how far it must have come beyond the line
-_TRAVEL = 0.9  # how far it must have come in all, from its farthest point on the one side to the other
-_MOVING = 0.2  # of its box: a false box that wanders over a still road has not crossed anything
+_BEYOND = 0.2  # how far it must have come beyond the line
+_TRAVEL = 0.7  # how far it must have come in all, from its farthest point on the one side to the other
+_MOVING = 0.1  # of its box: a false box that wanders over a still road has not crossed anything
 _SURE_SCORE = 0.3  # with this (0.6 of a still object's) it is believed all the same
-_LATELY_S = 3.0
+_LATELY_S = 1.5
 _SAME_PLACE = 0.5
 
 
