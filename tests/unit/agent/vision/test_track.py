@@ -1,0 +1,318 @@
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pytest
+
+from agent.vision.track import MIN_SCORE, Tracker, Tracks
+from drivers.base import CLASSES
+from tests.support.vision import Box, Found, centred_at, detections
+
+FRAME_WH_PX = (1280, 720)
+Script = Iterable[tuple[float, Sequence[Found]]]  # time of each frame, and what was found in it
+
+
+def follow(script: Script, *, moving: float = 1.0, tracker: Tracker | None = None) -> list[Tracks]:
+    tracker = tracker or Tracker()
+    return [
+        tracker.update(
+            detections(found),
+            np.full(len(found), moving, np.float32),
+            np.empty((0, 4), np.float32),
+            FRAME_WH_PX,
+            n,
+            mono_s,
+        )
+        for n, (mono_s, found) in enumerate(script)
+    ]
+
+
+def times(seconds: float, fps: float = 10.0) -> list[float]:
+    return [n / fps for n in range(round(seconds * fps))]
+
+
+def ids_of(frames: Sequence[Tracks]) -> set[int]:
+    return {int(i) for tracks in frames for i in tracks.ids}
+
+
+def ended_of(frames: Sequence[Tracks]) -> list[int]:
+    return [i for tracks in frames for i in tracks.ended]
+
+
+def car_at(x: float, y: float = 300, score: float = 0.8, wide: float = 120, high: float = 80) -> Found:
+    return "car", score, centred_at(x, y, wide, high)
+
+
+def jittered(box: Box, rng: np.random.Generator, share: float = 0.05) -> Box:
+    wide, high = box[2] - box[0], box[3] - box[1]
+    shift = rng.normal(0, share, 4) * (wide, high, wide, high)
+    left, top, right, bottom = (float(v) for v in np.array(box) + shift)
+    return left, top, right, bottom
+
+
+def test_an_object_keeps_its_number_though_its_box_trembles() -> None:
+    rng = np.random.default_rng(1)
+    frames = follow((t, [("car", 0.8, jittered(centred_at(200 + 150 * t, 300, 120, 80), rng))]) for t in times(6))
+    assert ids_of(frames) == {1}
+    assert frames[-1].confirmed.all()
+    assert ended_of(frames) == []
+
+
+def test_an_object_keeps_its_number_though_one_in_three_boxes_is_missing() -> None:
+    rng = np.random.default_rng(2)
+    frames = follow((t, [car_at(200 + 150 * t)] if t < 0.5 or rng.random() > 0.33 else []) for t in times(6))
+    assert ids_of(frames) == {1}
+
+
+def test_an_object_keeps_its_number_over_a_short_hiding_place() -> None:
+    frames = follow((t, [] if 2.0 <= t < 2.7 else [car_at(200 + 150 * t)]) for t in times(5))
+    assert ids_of(frames) == {1}
+    assert frames[-1].seen.all()
+
+
+@pytest.mark.parametrize("fps", [5.0, 10.0, 25.0])
+@pytest.mark.parametrize(
+    "x_at",
+    [
+        pytest.param(lambda t: 100 + 40 * t, id="slow"),
+        pytest.param(lambda t: 100 + 300 * t, id="2.5 of its lengths a second"),
+        pytest.param(lambda t: 100 + 150 * min(t, 1.5) + 150 * max(t - 3.5, 0), id="stop and go"),
+        pytest.param(lambda t: 100 + 40 * t * t, id="speeding up"),
+        pytest.param(lambda t: 900 - 600 * np.exp(-t), id="braking"),
+    ],
+)
+def test_an_object_keeps_its_number_however_it_drives(fps: float, x_at: Callable[[float], float]) -> None:
+    frames = follow((t, [car_at(x_at(t))]) for t in times(4.5, fps) if x_at(t) < 1200)
+    assert ids_of(frames) == {1}
+
+
+def test_an_object_keeps_its_number_though_frames_come_as_they_like() -> None:
+    rng = np.random.default_rng(3)
+    at_s = np.cumsum(rng.choice([0.04, 0.1, 0.2, 0.35], 40))
+    frames = follow((float(t), [car_at(100 + 110 * t)]) for t in at_s if 100 + 110 * t < 1200)
+    assert ids_of(frames) == {1}
+
+
+def test_two_that_pass_each_other_keep_their_numbers() -> None:
+    def both(t: float) -> list[Found]:
+        return [car_at(200 + 200 * t, 300), car_at(1000 - 200 * t, 330)]
+
+    frames = follow((t, both(t)) for t in times(4))
+    assert ids_of(frames) == {1, 2}
+    last = dict(zip(frames[-1].ids.tolist(), frames[-1].boxes_xyxy_px[:, 0].tolist(), strict=True))
+    assert last[1] > 800
+    assert last[2] < 300
+
+
+def test_two_keep_their_numbers_though_the_one_behind_is_hidden_while_they_pass() -> None:
+    def both(t: float) -> list[Found]:
+        near, far = car_at(200 + 200 * t, 300), car_at(1000 - 200 * t, 310)
+        return [near] if abs((200 + 200 * t) - (1000 - 200 * t)) < 100 else [near, far]
+
+    frames = follow((t, both(t)) for t in times(4))
+    assert ids_of(frames) == {1, 2}
+    last = dict(zip(frames[-1].ids.tolist(), frames[-1].boxes_xyxy_px[:, 0].tolist(), strict=True))
+    assert last[1] > 800
+    assert last[2] < 300
+
+
+def test_an_object_that_vanishes_is_forgotten_within_seconds_and_said_to_have_ended_once() -> None:
+    frames = follow((t, [car_at(300 + 50 * t)] if t < 2 else []) for t in times(8))
+    assert ended_of(frames) == [1]
+    gone_s = next(tracks.mono_s for tracks in frames if tracks.ended)
+    assert 2.0 < gone_s < 5.0
+    assert all((1 in tracks.ids) == (tracks.mono_s < gone_s) for tracks in frames)
+
+
+def test_an_object_seen_once_is_forgotten_sooner_than_a_sure_one() -> None:
+    def vanishing(seen_s: float) -> float:
+        frames = follow((t, [car_at(300)] if t < seen_s else []) for t in times(8))
+        return next(tracks.mono_s for tracks in frames if tracks.ended) - seen_s
+
+    assert vanishing(0.1) < vanishing(2.0)
+
+
+def test_an_object_that_drove_out_of_the_picture_ends_and_does_not_come_back() -> None:
+    frames = follow((t, [car_at(1000 + 200 * t)] if 1000 + 200 * t < 1280 else []) for t in times(4))
+    assert ended_of(frames) == [1]
+
+
+def test_a_long_silence_of_the_camera_ends_what_was_there() -> None:
+    before = [(t, [car_at(300)]) for t in times(2)]
+    frames = follow([*before, *((600 + t, [car_at(900, 600)]) for t in times(1))])
+    assert ended_of(frames) == [1]
+    assert frames[-1].ids.tolist() == [2]
+
+
+def test_numbers_are_never_used_again() -> None:
+    rng = np.random.default_rng(4)
+    born: list[int] = []
+    ended: set[int] = set()
+    known: set[int] = set()
+    tracker = Tracker()
+    for n in range(600):
+        found = [car_at(*rng.uniform((100, 100), (1200, 600))) for _ in range(int(rng.integers(0, 4)))]
+        tracks = follow([(n / 10, found)], tracker=tracker)[0]
+        now = set(tracks.ids.tolist())
+        assert len(now) == len(tracks)
+        assert set(tracks.ended) == known - now, "what is gone is told, and nothing else"
+        assert not now & ended
+        ended |= set(tracks.ended)
+        born += sorted(now - known)
+        known = now
+    assert born == sorted(set(born))
+    assert len(born) > 50
+
+
+def test_a_new_tracker_can_go_on_counting_where_another_was() -> None:
+    first = Tracker()
+    follow([(0.0, [car_at(300), car_at(900)])], tracker=first)
+    assert follow([(0.0, [car_at(600)])], tracker=Tracker(first_id=first.next_id))[0].ids.tolist() == [3]
+
+
+def test_two_boxes_on_one_object_end_in_one_track() -> None:
+    rng = np.random.default_rng(6)
+
+    def two(t: float) -> list[Found]:
+        box = centred_at(200 + 150 * t, 300, 120, 80)
+        return [("car", 0.8, jittered(box, rng, 0.02)), ("car", 0.7, jittered(box, rng, 0.02))]
+
+    frames = follow((t, two(t)) for t in times(4))
+    assert len(frames[-1]) == 1
+
+
+def test_boxes_too_faint_start_nothing_but_carry_on_what_is_known() -> None:
+    faint = MIN_SCORE + 0.01
+    alone = follow((t, [car_at(300 + 100 * t, score=faint)]) for t in times(3))
+    assert ids_of(alone) == set()
+    known = follow((t, [car_at(300 + 100 * t, score=0.8 if t < 1 else faint)]) for t in times(5))
+    assert ids_of(known) == {1}
+    assert known[-1].seen.all()
+
+
+def test_one_sighting_proves_nothing_and_a_moving_object_is_believed_sooner_than_a_still_one() -> None:
+    def confirmed_s(moving: float) -> float:
+        frames = follow(((t, [car_at(300 + 100 * t, score=0.5)]) for t in times(8)), moving=moving)
+        return next(tracks.mono_s for tracks in frames if tracks.confirmed.any())
+
+    assert 0.0 < confirmed_s(1.0) < confirmed_s(0.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        pytest.param(["person", "motorcycle"] * 10, "motorcycle", id="rider and machine in turns"),
+        pytest.param((["person"] * 2 + ["motorcycle"]) * 7, "motorcycle", id="the rider more often than the machine"),
+        pytest.param(["person"] * 19 + ["bicycle"], "person", id="once taken for a cyclist"),
+        pytest.param((["car"] * 3 + ["truck"]) * 5, "car", id="car, sometimes truck"),
+        pytest.param((["truck"] * 3 + ["car"]) * 5, "truck", id="truck, sometimes car"),
+        pytest.param(["motorcycle"] + ["car"] * 19, "car", id="once taken for a motorcycle"),
+    ],
+)
+def test_the_class_is_voted(names: list[str], wanted: str) -> None:
+    frames = follow((n / 10, [(name, 0.7, centred_at(200 + 10 * n, 300, 50, 80))]) for n, name in enumerate(names))
+    assert ids_of(frames) == {1}
+    assert CLASSES[frames[-1].class_ids[0]] == wanted
+
+
+def test_a_moving_object_the_network_misses_is_carried_on_by_its_moving_area() -> None:
+    tracker = Tracker()
+    for n in range(20):
+        box = centred_at(200 + 20 * n, 300, 120, 80)
+        found: list[Found] = [("car", 0.8, box)] if n < 12 or n == 19 else []
+        tracks = tracker.update(
+            detections(found),
+            np.ones(len(found), np.float32),
+            np.array([box], np.float32),
+            FRAME_WH_PX,
+            n,
+            n / 10,
+        )
+        assert tracks.ids.tolist() == [1]
+        assert tracks.seen.all()
+        assert np.abs(tracks.boxes_xyxy_px[0] - np.array(box)).max() < 30
+
+
+def test_moving_areas_alone_start_no_object() -> None:
+    tracker = Tracker()
+    for n in range(20):
+        blob = np.array([centred_at(200 + 20 * n, 300, 120, 80)], np.float32)
+        assert len(tracker.update(detections([]), np.empty(0, np.float32), blob, FRAME_WH_PX, n, n / 10)) == 0
+
+
+def test_while_nobody_looks_everything_stays_and_nothing_ages() -> None:
+    tracker = Tracker()
+    before = follow(((t, [car_at(300), car_at(800)]) for t in times(2)), tracker=tracker)[-1]
+    for n in range(600):
+        held = tracker.hold(20 + n, 2 + n / 10)
+        assert held.ids.tolist() == before.ids.tolist()
+        assert np.array_equal(held.boxes_xyxy_px, before.boxes_xyxy_px)
+        assert held.ended == ()
+        assert not held.seen.any()
+        assert (held.frame_index, held.mono_s) == (20 + n, 2 + n / 10)
+    after = follow([(62.1, [car_at(300), car_at(800)])], tracker=tracker)[0]
+    assert after.ids.tolist() == before.ids.tolist()
+    assert after.seen.all()
+    assert after.ended == ()
+
+
+def test_nobody_looking_before_the_first_frame_is_no_matter() -> None:
+    assert len(Tracker().hold(0, 5.0)) == 0
+
+
+def test_ten_thousand_frames_of_clutter_leave_little_behind() -> None:
+    rng = np.random.default_rng(7)
+    tracker, most = Tracker(), 0
+    none = np.empty((0, 4), np.float32)
+    for n in range(10_000):
+        centres = rng.uniform((0, 0), FRAME_WH_PX, (2, 2))
+        found = detections([("car", float(rng.uniform(0.3, 0.9)), centred_at(x, y, 60, 40)) for x, y in centres])
+        most = max(most, len(tracker.update(found, np.ones(2, np.float32), none, FRAME_WH_PX, n, n / 10)))
+    assert tracker.next_id > 5_000, "the clutter did start objects"
+    assert most < 60
+    assert len(follow([(2000.0, [])], tracker=tracker)[0]) == 0
+
+
+def forty(t: float, rng: np.random.Generator) -> list[Found]:
+    """Five lanes of eight cars, each lane at a speed of its own."""
+    return [
+        ("car", 0.8, jittered(centred_at(40 + 140 * i + (20 + 6 * lane) * t, 80 + 130 * lane, 90, 60), rng, 0.03))
+        for lane in range(5)
+        for i in range(8)
+        if rng.random() > 0.1 or t < 0.5
+    ]
+
+
+def test_forty_objects_at_once_keep_forty_numbers() -> None:
+    rng = np.random.default_rng(8)
+    frames = follow((t, forty(t, rng)) for t in times(5))
+    assert ids_of(frames) == set(range(1, 41))
+    assert len(frames[-1]) == 40
+    assert frames[-1].confirmed.all()
+
+
+def test_the_same_input_gives_the_same_output() -> None:
+    def run() -> list[tuple[list[int], bytes, bytes]]:
+        rng = np.random.default_rng(9)
+        frames = follow((t, forty(t, rng)) for t in times(3))
+        return [(tracks.ids.tolist(), tracks.boxes_xyxy_px.tobytes(), tracks.scores.tobytes()) for tracks in frames]
+
+    assert run() == run()
+
+
+def test_what_was_given_and_what_was_handed_out_is_never_written_into() -> None:
+    tracker = Tracker()
+    found = detections([car_at(300), car_at(800)])
+    moving, blobs = np.ones(2, np.float32), np.array([centred_at(300, 300)], np.float32)
+    for array in (found.boxes_xyxy_px, found.scores, found.class_ids, moving, blobs):
+        array.setflags(write=False)
+    first = tracker.update(found, moving, blobs, FRAME_WH_PX, 0, 0.0)
+    boxes = first.boxes_xyxy_px.copy()
+    for n in range(1, 10):
+        tracker.update(found, moving, blobs, FRAME_WH_PX, n, n / 10)
+    assert np.array_equal(first.boxes_xyxy_px, boxes)
+
+
+def test_time_that_stands_still_or_goes_back_is_survived() -> None:
+    frames = follow((t, [car_at(300)]) for t in (1.0, 1.0, 0.5, 0.6, 1.1))
+    assert ids_of(frames) == {1}
+    assert all(np.isfinite(tracks.boxes_xyxy_px).all() for tracks in frames)
