@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pytest
 
-from agent.vision.track import MIN_SCORE, Tracker, Tracks
+from agent.vision.track import _BLOB_ONLY_S, _LOST_S, MIN_SCORE, Tracker, Tracks
 from drivers.base import CLASSES
 from tests.support.vision import Box, Found, centred_at, detections
 
@@ -64,7 +64,8 @@ def test_an_object_keeps_its_number_though_one_in_three_boxes_is_missing() -> No
 
 
 def test_an_object_keeps_its_number_over_a_short_hiding_place() -> None:
-    frames = follow((t, [] if 2.0 <= t < 2.7 else [car_at(200 + 150 * t)]) for t in times(5))
+    hidden_until_s = 2.0 + 0.8 * _LOST_S
+    frames = follow((t, [] if 2.0 <= t < hidden_until_s else [car_at(200 + 150 * t)]) for t in times(5))
     assert ids_of(frames) == {1}
     assert frames[-1].seen.all()
 
@@ -215,18 +216,12 @@ def test_the_class_is_voted(names: list[str], wanted: str) -> None:
 
 
 def test_a_moving_object_the_network_misses_is_carried_on_by_its_moving_area() -> None:
-    tracker = Tracker()
-    for n in range(20):
+    tracker, missed_until_s = Tracker(), 1.1 + 0.9 * _BLOB_ONLY_S
+    for n, mono_s in enumerate(times(1.1 + 2 * _BLOB_ONLY_S)):
         box = centred_at(200 + 20 * n, 300, 120, 80)
-        found: list[Found] = [("car", 0.8, box)] if n < 12 or n == 19 else []
-        tracks = tracker.update(
-            detections(found),
-            np.ones(len(found), np.float32),
-            np.array([box], np.float32),
-            FRAME_WH_PX,
-            n,
-            n / 10,
-        )
+        found: list[Found] = [] if 1.1 < mono_s < missed_until_s else [("car", 0.8, box)]
+        moving, blobs = np.ones(len(found), np.float32), np.array([box], np.float32)
+        tracks = tracker.update(detections(found), moving, blobs, FRAME_WH_PX, n, mono_s)
         assert tracks.ids.tolist() == [1]
         assert tracks.seen.all()
         assert np.abs(tracks.boxes_xyxy_px[0] - np.array(box)).max() < 30

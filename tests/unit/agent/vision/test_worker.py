@@ -10,7 +10,7 @@ from agent.clock import FakeClock, SystemClock
 from agent.contract.event import CameraSilent, Counts, Crossing, Event, Stream
 from agent.errors import EventStoreError
 from agent.vision import worker as worker_module
-from agent.vision.pipeline import Pipeline, Seen
+from agent.vision.pipeline import Pipeline, Rules, Seen
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
@@ -148,29 +148,23 @@ def test_counts_go_on_their_own_stream() -> None:
 
 
 def test_a_recording_that_ended_has_told_its_last_counts() -> None:
-    worker_store = Store()
+    store = Store()
     camera = StepCamera(list(range(20)))
-    pipeline = Pipeline(FakeDetector([]), lambda wh: worker_rules())
-    original = pipeline.process
+    pipeline = Pipeline(FakeDetector([]), lambda wh: Rules((), ()))
+    look = pipeline.process
 
     def process(frame: Frame) -> Seen:
-        seen = original(frame)
+        seen = look(frame)
         camera.looked_at.release()
         return seen
 
     pipeline.process = process  # type: ignore[method-assign]
-    worker = CameraWorker("north", camera, pipeline, worker_store.put, clock=SystemClock(), stall_timeout_s=5.0)
+    worker = CameraWorker("north", camera, pipeline, store.put, clock=SystemClock(), stall_timeout_s=5.0)
     worker.start()
     worker._thread.join(SOON_S)
     assert worker.ended()
     worker.stop()
-    assert worker_store.bodies() == [Counts(interval_s=1.9, seen_s=1.9)]
-
-
-def worker_rules() -> Any:
-    from agent.vision.pipeline import Rules
-
-    return Rules((), ())
+    assert store.bodies() == [Counts(interval_s=1.9, seen_s=1.9)]
 
 
 def test_an_event_is_stamped_with_when_it_happened_not_with_when_it_was_told() -> None:
@@ -341,7 +335,7 @@ def test_a_worker_that_was_never_started_can_be_stopped() -> None:
     worker = CameraWorker(
         "north",
         StepCamera([]),
-        Pipeline(FakeDetector([]), lambda wh: worker_rules()),
+        Pipeline(FakeDetector([]), lambda wh: Rules((), ())),
         Store().put,
         clock=FakeClock(),
         stall_timeout_s=5.0,
