@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -68,18 +67,19 @@ class Cost:
 
 def measure(command: list[str]) -> Cost:
     """Run a program to its end; CPU time and peak memory are the kernel's account of that process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began_s = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        out, err = process.communicate()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall_s = time.monotonic() - began_s
+        out.seek(0)
+        err.seek(0)
+        said, complaint = out.read(), err.read()
     if process.returncode not in (0, 1):
-        sys.exit(f"{' '.join(command[:4])} …: exit code {process.returncode}\n{err}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return Cost(cpu_s, time.monotonic() - began_s, after.ru_maxrss / 1024, out.strip() or err.strip())
+        sys.exit(f"{' '.join(command[:4])} …: exit code {process.returncode}\n{complaint}")
+    return Cost(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss / 1024, said.strip() or complaint.strip())
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ class ZonePresence:
                 stayed_s = tracks.mono_s - stay.entered[1]
                 if stayed_s >= self._dwell_s:
                     stay.said_dwell = True
-                    now = (tracks.frame_index, tracks.mono_s)
+                    now = stay.inside = (tracks.frame_index, tracks.mono_s)  # an exit will not report a shorter stay
                     happened.append(self._say(Dwell, track, stay, now, dwell_s=round(stayed_s, 1)))
         return happened
 
