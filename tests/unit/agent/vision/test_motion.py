@@ -96,6 +96,17 @@ def test_the_gate_shuts_after_something_left_whatever_it_uncovered(stood_s: floa
     assert max(open_s, default=0.0) < 2.0, "held open by what it uncovered"
 
 
+def test_the_gate_shuts_soon_after_something_stopped() -> None:
+    watcher = Watcher()
+    watcher.settle()
+    for x in range(100, 300, 10):
+        assert watcher.show(noisy(with_boxes(SCENE, [car(x)], (250, 250, 250)), x)).is_open
+    stopped_s = watcher.mono_s
+    parked = with_boxes(SCENE, [car(300)], (250, 250, 250))
+    open_s = [watcher.mono_s - stopped_s for n in range(100) if watcher.show(noisy(parked, n)).is_open]
+    assert max(open_s) < 2.0
+
+
 @pytest.mark.parametrize("gain", [0.6, 0.8, 1.25, 1.6])
 def test_a_change_of_exposure_does_not_open_the_gate(gain: float) -> None:
     watcher = Watcher()

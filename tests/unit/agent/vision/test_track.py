@@ -250,6 +250,16 @@ def test_while_nobody_looks_everything_stays_and_nothing_ages() -> None:
     assert after.ended == ()
 
 
+def test_what_a_look_misses_after_nobody_looked_is_not_given_up_at_once() -> None:
+    tracker = Tracker()
+    follow(((t, [car_at(300)]) for t in times(2)), tracker=tracker)
+    for n in range(50):
+        tracker.hold(20 + n, 2 + n / 10)
+    missed, found = follow([(7.0, []), (7.1, [car_at(300)])], tracker=tracker)
+    assert missed.ids.tolist() == found.ids.tolist() == [1]
+    assert found.seen.all()
+
+
 def test_nobody_looking_before_the_first_frame_is_no_matter() -> None:
     assert len(Tracker().hold(0, 5.0)) == 0
 
@@ -302,8 +312,10 @@ def test_what_was_given_and_what_was_handed_out_is_never_written_into() -> None:
         array.setflags(write=False)
     first = tracker.update(found, moving, blobs, FRAME_WH_PX, 0, 0.0)
     boxes = first.boxes_xyxy_px.copy()
-    for n in range(1, 10):
-        tracker.update(found, moving, blobs, FRAME_WH_PX, n, n / 10)
+    second = tracker.update(detections([car_at(310), car_at(810)]), moving, blobs, FRAME_WH_PX, 1, 0.1)
+    moved = second.boxes_xyxy_px.copy()
+    tracker.update(detections([car_at(320), car_at(820)]), moving, blobs, FRAME_WH_PX, 2, 0.2)
+    assert np.array_equal(second.boxes_xyxy_px, moved)
     assert np.array_equal(first.boxes_xyxy_px, boxes)
 
 

@@ -301,6 +301,12 @@ def test_silence_and_its_end_are_told_under_one_alert() -> None:
     assert {event.stream for event in store.stored} == {Stream.ALERT}
 
 
+def test_a_silence_until_the_end_is_told() -> None:
+    clock, store = FakeClock(mono_s=0.0), Store()
+    run_with_silences([0, lambda: stall_for(clock, 6.0)], clock, store)
+    assert [body.state for body in store.bodies()] == ["raised"]
+
+
 def test_each_silence_has_an_alert_of_its_own() -> None:
     clock, store = FakeClock(mono_s=0.0), Store()
     silence: Callable[[], Exception] = lambda: stall_for(clock, 6.0)  # noqa: E731

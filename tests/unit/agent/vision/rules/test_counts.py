@@ -70,6 +70,13 @@ def test_time_in_which_the_camera_was_silent_is_not_time_seen() -> None:
     assert (body.interval_s, body.seen_s) == (60.0, 30.0)
 
 
+def test_time_seen_begins_anew_with_each_interval() -> None:
+    counts = IntervalCounts(10.0, ())
+    at_s = [n / 10 for n in range(101)] + [10.5 + n / 10 for n in range(6)] + [20.0]
+    first, second = counts_of([h for n, mono_s in enumerate(at_s) for h in counts.update(n, mono_s)])
+    assert (first.seen_s, second.seen_s) == (10.0, 1.0)
+
+
 def test_a_silence_longer_than_intervals_is_one_interval() -> None:
     counts = IntervalCounts(60.0, ())
     counts.update(0, 0.0)

@@ -82,6 +82,12 @@ def test_the_anchor_is_the_point_that_counts() -> None:
         pytest.param([(300, 200), (300, 300)], [], id="first seen exactly on the line: from where, nobody knows"),
         pytest.param([(300, 200), (300, 300), (300, 100)], ["out"], id="first seen on the line, then comes back"),
         pytest.param([(300, 300), (600, 300), (600, 100), (300, 100)], [], id="walks round the end"),
+        pytest.param(
+            [(300, 100), (300, 190), (300, 202), (300, 190), (300, 100), (600, 100), (600, 300), (300, 300)],
+            [],
+            id="sets a toe on it, then walks round the end",
+        ),
+        pytest.param([(300, 200), (300, 196), (300, 300)], [], id="first seen on the line, sways, goes on"),
         pytest.param([(200, 150), (250, 150), (300, 150), (350, 150)], [], id="walks along it"),
         pytest.param([(300, 300)], [], id="first seen beyond it"),
     ],
