@@ -9,10 +9,10 @@ alert stream says which. A damaged file is set aside under a dated name, never d
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -27,6 +27,7 @@ from agent.contract.event import Body, Event, Gap, GapReason, NewLedger, Stream
 from agent.contract.topics import check_id
 from agent.contract.wire import body_json
 from agent.errors import EventStoreError
+from agent.outbox import salvage
 from agent.outbox import store as sql
 from agent.outbox.store import Position, Row, Store
 
@@ -138,6 +139,7 @@ class Outbox:
         self._closing = False
         self._error: str | None = None
         self._store: Store | None = None
+        self._refused_in_log = False  # a commit failed: remains of it may lie behind those that count
         self._damage: sqlite3.Error | None = None  # found in the file: it is to be set aside before anything else
         self._identity = sql.Identity(1, 0, 1, self._clock.boot_id)
         self._read_lock = threading.Lock()
@@ -347,6 +349,9 @@ class Outbox:
             for request in requests:
                 request.error = None
             self._error = None
+            if self._refused_in_log:
+                with suppress(sqlite3.Error):
+                    self._refused_in_log = not store.checkpoint()
             return None
         return failure
 
@@ -427,6 +432,7 @@ class Outbox:
     def _fail(self, exc: Exception) -> str:
         """Remember why it does not store. Only what this connection can never mend leads to a new one."""
         words = f"{self.path}: cannot store events: {exc}"
+        self._refused_in_log = True
         if isinstance(exc, sqlite3.Error):
             if sql.is_full(exc):
                 words += "; free some space on this disk, alerts are kept at the expense of counts and readings"
@@ -449,7 +455,7 @@ class Outbox:
         saved = self._build_replacement(exc, aside.name)
         # The log goes with its file, under the name SQLite looks for: the newest rows may be in it alone.
         for suffix in ("", "-wal"):
-            _link(Path(f"{self.path}{suffix}"), Path(f"{aside}{suffix}"))
+            salvage.second_name(Path(f"{self.path}{suffix}"), Path(f"{aside}{suffix}"))
         os.replace(f"{self.path}.part", f"{self.path}.new")  # from here on the new one counts
         self._finish_replacing()
         _log.error("%s: damaged (%s); kept as %s, %d messages saved, new epoch", self.path, exc, aside.name, saved)
@@ -457,27 +463,27 @@ class Outbox:
 
     def _build_replacement(self, exc: sqlite3.Error, aside: str) -> int:
         part = Path(f"{self.path}.part")
-        was = sql.read_identity(self.path)
-        known = was or (self._identity if self._identity.epoch else None)
-        # Without a copy of the rows if there is no room for one: the damaged file keeps them, and gaps name them.
-        for copy in (True, False):
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{part}{suffix}").unlink(missing_ok=True)
-            store = Store(part, self._clock.boot_id, after=known)
-            try:
-                with store.transaction():
-                    saved, lost = sql.salvage(self.path, store, copy=copy)
-                    notice = NewLedger(of=was.epoch if was else None, salvaged=saved, reason=str(exc), file=aside)
-                    store.insert(Stream.ALERT, "box", body_json(notice), self._clock.stamp())
-                    for stream, epoch, first, last in lost:
-                        store.note_gap(stream, epoch, "corrupt", first, last)
-                store.checkpoint()
-                break
-            except sqlite3.Error as trouble:
-                if not (copy and sql.is_full(trouble)):
-                    raise
-            finally:
-                store.close()
+        with salvage.readable(self.path) as readable:
+            was = salvage.read_identity(readable)
+            known = was or (self._identity if self._identity.epoch else None)
+            # Without a copy of the rows if there is no room for one: the damaged file keeps them, and gaps name them.
+            for copy in (True, False):
+                salvage.forget(part)
+                store = Store(part, self._clock.boot_id, after=known)
+                try:
+                    with store.transaction():
+                        saved, lost = salvage.salvage(readable, store, copy=copy)
+                        notice = NewLedger(of=was.epoch if was else None, salvaged=saved, reason=str(exc), file=aside)
+                        store.insert(Stream.ALERT, "box", body_json(notice), self._clock.stamp())
+                        for stream, epoch, first, last in lost:
+                            store.note_gap(stream, epoch, "corrupt", first, last)
+                    store.checkpoint()
+                    break
+                except sqlite3.Error as trouble:
+                    if not (copy and sql.is_full(trouble)):
+                        raise
+                finally:
+                    store.close()
         return saved
 
     def _finish_replacing(self) -> None:
@@ -518,7 +524,12 @@ class Outbox:
         lock = self.path.with_name(self.path.name + ".lock")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as exc:
+                if exc.errno != errno.EROFS:
+                    raise
+                fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # enough to hold it; the disk may come back
         except OSError as exc:
             raise EventStoreError(f"{lock}: {exc.strerror}; the outbox needs a folder it may write to") from exc
         try:
@@ -570,16 +581,6 @@ def _encoded(body: Body) -> str:
             f"event of kind {getattr(body, 'kind', '?')}: {len(text)} bytes, at most {_MAX_BODY_BYTES}"
         )
     return text
-
-
-def _link(file: Path, other: Path) -> None:
-    """A second name for a file, so that it never has none."""
-    try:
-        os.link(file, other)
-    except FileNotFoundError:
-        return
-    except OSError:  # a file system without second names
-        shutil.copy2(file, other)
 
 
 def _free_name(path: Path) -> Path:

@@ -6,18 +6,16 @@ SQLite pass through as they are, because what to do about them (free space, set 
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from agent.clock import Stamp
 from agent.contract.event import GapReason, Stream
-from agent.contract.topics import check_id
+from agent.outbox.log import DamagedLog, Log
 
 SCHEMA_VERSION = 1
 
@@ -73,9 +71,9 @@ create table aside (                      -- messages the broker will never take
 ) strict;
 """
 
-_NUMBER = {Stream.ALERT: 0, Stream.COUNT: 1, Stream.READING: 2}
-_STREAM = {number: stream for stream, number in _NUMBER.items()}
-_COLUMNS = "stream, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_ok"
+NUMBER = {Stream.ALERT: 0, Stream.COUNT: 1, Stream.READING: 2}
+STREAM = {number: stream for stream, number in NUMBER.items()}
+COLUMNS = "stream, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_ok"
 
 WAL_PAGES = 500  # checkpoint after 2 MB of log; the reserve for a full disk must be larger than this
 _ROW_BYTES = 50  # what a row costs in the file beyond its texts, measured with tests/bench/outbox.py
@@ -131,7 +129,7 @@ def is_full(exc: sqlite3.Error) -> bool:
 
 def is_damage(exc: sqlite3.Error) -> bool:
     """The file's content is wrong, or not for this version, so that trying again cannot help."""
-    return isinstance(exc, WrongSchema) or _code(exc) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(exc, WrongSchema | DamagedLog) or _code(exc) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_closed_to_us(exc: sqlite3.Error) -> bool:
@@ -153,19 +151,27 @@ class Store:
     def __init__(self, path: Path, boot_id: str, *, after: Identity | None = None) -> None:
         """after: the identity of a file set aside before this one, so that a new file's numbering follows on."""
         self.path = path
+        unfinished = read_log(path)
+        Log(unfinished).check()
         self._db = connect(path)
         try:
-            self._open(boot_id, after)
+            self._open(boot_id, after, log_is_empty=not unfinished)
         except BaseException:
             self._db.close()
             raise
 
-    def _open(self, boot_id: str, after: Identity | None) -> None:
+    def _open(self, boot_id: str, after: Identity | None, *, log_is_empty: bool) -> None:
         # Before the first table, or it has no effect; frees pages back to the file system in small steps.
         self._db.execute("pragma auto_vacuum = incremental")
         self._db.execute("pragma journal_mode = wal")
         # FULL: the log is synced at each commit. NORMAL loses the last seconds when the power fails.
         self._db.execute("pragma synchronous = full")
+        if not log_is_empty:
+            try:
+                self.checkpoint()  # see there: a kill may have left the beginning of a commit in it
+            except sqlite3.Error as exc:
+                if not is_full(exc):
+                    raise
         self._db.execute(SMALL_CACHE)
         self._db.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}")
         self._db.execute(f"pragma journal_size_limit = {WAL_PAGES * 4096}")
@@ -202,7 +208,7 @@ class Store:
             self._db.executemany(
                 "insert or replace into stream values (?, ?, ?, ?, ?)",
                 [
-                    (_NUMBER[stream], counter.last_seq, counter.rows, counter.bytes, counter.acked_ms)
+                    (NUMBER[stream], counter.last_seq, counter.rows, counter.bytes, counter.acked_ms)
                     for stream, counter in self.counters.items()
                     if counter != counters[stream]
                 ],
@@ -218,9 +224,9 @@ class Store:
         counter = self.counters[stream]
         seq = counter.last_seq + 1
         self._db.execute(
-            f"insert into event ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"insert into event ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                _NUMBER[stream],
+                NUMBER[stream],
                 self.identity.era,
                 seq,
                 self.identity.epoch,
@@ -239,9 +245,9 @@ class Store:
     def insert_row(self, row: Row) -> None:
         """A row saved from another file, under the number it had there."""
         self._db.execute(
-            f"insert or ignore into event ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"insert or ignore into event ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                _NUMBER[row.stream],
+                NUMBER[row.stream],
                 row.era,
                 row.seq,
                 row.epoch,
@@ -261,7 +267,7 @@ class Store:
 
     def remove(self, stream: Stream, positions: Iterable[Position], acked_ms: int | None = None) -> None:
         """Delete rows; those already gone are no error."""
-        for era, first, last in _stretches(positions):
+        for era, first, last in stretches(positions):
             self._delete(stream, era, first, last)
         if acked_ms is not None:
             self.counters[stream] = replace(self.counters[stream], acked_ms=acked_ms)
@@ -270,7 +276,7 @@ class Store:
         """Take one message out of the stream for good, keep it for a person to look at, and note the gap."""
         self._db.execute(
             "insert into aside (reason, epoch, stream, seq, source, body, wall_ms) values (?, ?, ?, ?, ?, ?, ?)",
-            (reason, row.epoch, _NUMBER[row.stream], row.seq, row.source, row.body, row.wall_ms),
+            (reason, row.epoch, NUMBER[row.stream], row.seq, row.source, row.body, row.wall_ms),
         )
         self._db.execute("delete from aside where id <= (select max(id) from aside) - ?", (_ASIDE_ROWS,))
         self._delete(row.stream, row.era, row.seq, row.seq)
@@ -279,7 +285,7 @@ class Store:
     def evict(self, stream: Stream, at_most: int) -> int:
         """Drop the oldest rows of a stream, at most so many, and note the gap. Returns how many."""
         rows = self._db.execute(
-            "select era, epoch, seq from event where stream = ? order by era, seq limit ?", (_NUMBER[stream], at_most)
+            "select era, epoch, seq from event where stream = ? order by era, seq limit ?", (NUMBER[stream], at_most)
         ).fetchall()
         if not rows:
             return 0
@@ -292,11 +298,11 @@ class Store:
     def note_gap(self, stream: Stream, epoch: int, reason: GapReason, first: int, last: int) -> None:
         cursor = self._db.execute(
             "update gap set last = ? where stream = ? and epoch = ? and reason = ? and last = ?",
-            (last, _NUMBER[stream], epoch, reason, first - 1),
+            (last, NUMBER[stream], epoch, reason, first - 1),
         )
         if cursor.rowcount == 0:
             self._db.execute(
-                "insert or replace into gap values (?, ?, ?, ?, ?)", (_NUMBER[stream], epoch, reason, first, last)
+                "insert or replace into gap values (?, ?, ?, ?, ?)", (NUMBER[stream], epoch, reason, first, last)
             )
         self.has_gaps = True
 
@@ -305,11 +311,11 @@ class Store:
         rows = self._db.execute("select stream, epoch, reason, first, last from gap").fetchall()
         self._db.execute("delete from gap")
         self.has_gaps = False
-        return [(_STREAM[number], epoch, reason, first, last) for number, epoch, reason, first, last in rows]
+        return [(STREAM[number], epoch, reason, first, last) for number, epoch, reason, first, last in rows]
 
     def _delete(self, stream: Stream, era: int, first: int, last: int) -> None:
         where = "where stream = ? and era = ? and seq between ? and ?"
-        key = (_NUMBER[stream], era, first, last)
+        key = (NUMBER[stream], era, first, last)
         size = f"length(cast(source as blob)) + length(cast(body as blob)) + {_ROW_BYTES}"
         rows, size_bytes = self._db.execute(f"select count(*), total({size}) from event {where}", key).fetchone()
         if rows:
@@ -317,9 +323,14 @@ class Store:
             counter = self.counters[stream]
             self.counters[stream] = replace(counter, rows=counter.rows - rows, bytes=counter.bytes - int(size_bytes))
 
-    def checkpoint(self) -> None:
-        """Move the log into the file and give the log's space back."""
-        self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
+    def checkpoint(self) -> bool:
+        """Move the log into the file and give the log's space back. False if a reader was in the way.
+
+        Also what makes a log trustworthy again after a commit that failed or was cut short: what that has left behind
+        the commits that count could later be taken for commits behind damage.
+        """
+        busy, *_ = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return not busy
 
     def give_back(self, pages: int) -> None:
         """Return so many unused pages to the file system."""
@@ -333,6 +344,14 @@ class Store:
         self._db.close()
 
 
+def read_log(path: Path) -> bytes:
+    """The write-ahead log of a file that nobody has open; empty when it was closed properly."""
+    try:
+        return Path(f"{path}-wal").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself. read_only: refuses to write, and does not create the file."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
@@ -342,7 +361,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 def read_counters(db: sqlite3.Connection) -> dict[Stream, Counter]:
     counters = {stream: Counter() for stream in Stream}
     for number, *counts in db.execute("select stream, last_seq, rows, bytes, acked_ms from stream"):
-        counters[_STREAM[number]] = Counter(*counts)
+        counters[STREAM[number]] = Counter(*counts)
     return counters
 
 
@@ -350,112 +369,25 @@ def read_rows(db: sqlite3.Connection, stream: Stream, after: Position, limit: in
     """The next rows of a stream, in order. after: (0, 0) for the oldest."""
     # Two steps, so that SQLite walks the primary key: within the era, then on to later ones.
     era, seq = after
-    sql = f"select {_COLUMNS} from event where stream = ? and {{}} order by era, seq limit ?"
-    rows = db.execute(sql.format("era = ? and seq > ?"), (_NUMBER[stream], era, seq, limit)).fetchall()
+    sql = f"select {COLUMNS} from event where stream = ? and {{}} order by era, seq limit ?"
+    rows = db.execute(sql.format("era = ? and seq > ?"), (NUMBER[stream], era, seq, limit)).fetchall()
     if len(rows) < limit:
-        rows += db.execute(sql.format("era > ?"), (_NUMBER[stream], era, limit - len(rows))).fetchall()
-    return [_row(row) for row in rows]
+        rows += db.execute(sql.format("era > ?"), (NUMBER[stream], era, limit - len(rows))).fetchall()
+    return [as_row(row) for row in rows]
 
 
 def read_aside(db: sqlite3.Connection) -> list[tuple[str, int, Stream, int, str, str, int]]:
     """(reason, epoch, stream, seq, source, body, wall_ms) of the messages set aside."""
     rows = db.execute("select reason, epoch, stream, seq, source, body, wall_ms from aside order by id").fetchall()
-    return [(reason, epoch, _STREAM[number], *rest) for reason, epoch, number, *rest in rows]
+    return [(reason, epoch, STREAM[number], *rest) for reason, epoch, number, *rest in rows]
 
 
-def salvage(damaged: Path, into: Store, *, copy: bool) -> tuple[int, list[tuple[Stream, int, int, int]]]:
-    """Save what can be read of a damaged file. Returns the number of rows and what is known to be lost of them:
-    (stream, epoch, first, last). Rows keep their epoch and number, so consumers that have them will know.
-
-    copy: False = only find out what is lost, when there is no room for a copy. To be called in a transaction; errors of
-    writing pass through, those of reading are what it is for.
-    """
-    saved = 0
-    lost: list[tuple[Stream, int, int, int]] = []
-    with closing(connect(damaged, read_only=True)) as db:
-        for stream in Stream:
-            numbers, complete = _salvage_stream(db, stream, into) if copy else (set[Position](), False)
-            saved += len(numbers)
-            if not complete:
-                lost += _lost(db, stream, numbers)
-        for number, epoch, reason, first, last in _ReadableRows(
-            db, "select stream, epoch, reason, first, last from gap", ()
-        ):
-            if number in _STREAM:
-                into.note_gap(_STREAM[number], epoch, reason, first, last)
-    return saved, lost
-
-
-def read_identity(path: Path) -> Identity | None:
-    """Who a damaged file was, if that can still be read."""
-    try:
-        with closing(connect(path, read_only=True)) as db:
-            row = db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
-            return Identity(*row) if row else None
-    except sqlite3.Error:
-        return None
-
-
-def _salvage_stream(db: sqlite3.Connection, stream: Stream, into: Store) -> tuple[set[Position], bool]:
-    """Read from the front, and where that breaks off, from the back too. Returns what was saved, and if that is all."""
-    numbers: set[Position] = set()
-    for order in ("era, seq", "era desc, seq desc"):
-        rows = _ReadableRows(db, f"select {_COLUMNS} from event where stream = ? order by {order}", (_NUMBER[stream],))
-        for values in rows:
-            row = _row(values)
-            if (row.era, row.seq) in numbers or not _sound(row):
-                continue
-            with suppress(sqlite3.IntegrityError):  # breaks our own checks: damaged, though it could be read
-                into.insert_row(row)
-                numbers.add((row.era, row.seq))
-        if rows.complete:
-            return numbers, True
-    return numbers, False
-
-
-class _ReadableRows:
-    """Used like a generator: the rows of a query until the damage begins. complete: there was none."""
-
-    def __init__(self, db: sqlite3.Connection, query: str, values: tuple[int, ...]) -> None:
-        self.complete = False
-        self._db, self._query, self._values = db, query, values
-
-    def __iter__(self) -> Iterator[Any]:
-        try:
-            cursor = self._db.execute(self._query, self._values)
-            while (row := cursor.fetchone()) is not None:
-                yield row
-        except sqlite3.DatabaseError:
-            return
-        self.complete = True
-
-
-def _lost(db: sqlite3.Connection, stream: Stream, saved: set[Position]) -> list[tuple[Stream, int, int, int]]:
-    """Numbers that the counters say were waiting and that were not saved. Nothing if the counters are gone too."""
-    try:
-        era, epoch = db.execute("select era, epoch from ledger").fetchone()
-        last_seq, rows = db.execute("select last_seq, rows from stream where stream = ?", (_NUMBER[stream],)).fetchone()
-    except (sqlite3.Error, TypeError):
-        return []
-    missing = [(era, seq) for seq in range(last_seq - rows + 1, last_seq + 1) if (era, seq) not in saved]
-    return [(stream, epoch, first, last) for _, first, last in _stretches(missing)]
-
-
-def _sound(row: Row) -> bool:
-    """It can still be sent: its body is an object, its source can stand in a topic."""
-    try:
-        check_id(row.source)
-        return isinstance(json.loads(row.body), dict)
-    except (ValueError, TypeError):
-        return False
-
-
-def _row(values: tuple[int, int, int, int, str, str, int, int, int, int]) -> Row:
+def as_row(values: tuple[int, int, int, int, str, str, int, int, int, int]) -> Row:
     number, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_ok = values
-    return Row(_STREAM[number], era, seq, epoch, source, body, wall_ms, mono_ms, boot, bool(clock_ok))
+    return Row(STREAM[number], era, seq, epoch, source, body, wall_ms, mono_ms, boot, bool(clock_ok))
 
 
-def _stretches(positions: Iterable[Position]) -> Iterator[tuple[int, int, int]]:
+def stretches(positions: Iterable[Position]) -> Iterator[tuple[int, int, int]]:
     """(era, first, last) of runs of consecutive numbers."""
     run: tuple[int, int, int] | None = None
     for era, seq in sorted(positions):

@@ -1,0 +1,144 @@
+"""Damage to the file and to its log: what is whole is saved, what is not is named, and no number is given out twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agent.clock import FakeClock
+from agent.contract.event import Stream
+from agent.outbox import Outbox
+from agent.outbox.log import DamagedLog, Log, Page, written
+from tests.support.events import crossing
+
+FRAME_BYTES = 4096 + 24
+PUTS = 120  # fits in one log
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """The files of a box that was killed: most of what it accepted is in the log alone."""
+    alive, dead = tmp_path / "alive", tmp_path / "dead"
+    alive.mkdir()
+    dead.mkdir()
+    outbox = Outbox(alive / "outbox.db", clock=FakeClock())
+    for track in range(1, PUTS + 1):
+        outbox.put(crossing(track))
+    for suffix in ("", "-wal"):
+        shutil.copy(alive / f"outbox.db{suffix}", dead / f"outbox.db{suffix}")
+    outbox.close()
+    return dead / "outbox.db"
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def frames(path: Path) -> int:
+    return (log_of(path).stat().st_size - 32) // FRAME_BYTES
+
+
+def account(outbox: Outbox, epoch: int) -> tuple[set[int], set[int]]:
+    """Of the old epoch's counts: the tracks that wait, and the numbers that notices name as lost."""
+    waiting = [w.row for w in outbox.peek(Stream.COUNT, limit=10_000)]
+    notices = [json.loads(w.row.body) for w in outbox.peek(Stream.ALERT, limit=100)]
+    named = {
+        number
+        for notice in notices
+        if notice["kind"] == "gap" and notice["of"] == epoch
+        for number in range(notice["first"], notice["last"] + 1)
+    }
+    return {json.loads(row.body)["track"] for row in waiting if row.epoch == epoch}, named
+
+
+def epoch_of(path: Path) -> int:
+    outbox = Outbox(path, clock=FakeClock())
+    epoch = outbox.epoch
+    outbox.close()
+    return epoch
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("within", [0, 12, 20, 1000], ids=["page number", "salt", "checksum", "page"])
+def test_commits_behind_a_damaged_part_of_the_log_are_not_forgotten(killed: Path, part: float, within: int) -> None:
+    copy = killed.with_name("copy.db")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{killed}{suffix}", f"{copy}{suffix}")
+    epoch = epoch_of(copy)
+    overwrite(log_of(killed), 32 + int(frames(killed) * part) * FRAME_BYTES + within, b"\xa5" * 4)
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        assert outbox.epoch != epoch, "numbers that may have been sent must not be given out again"
+        saved, named = account(outbox, epoch)
+        # Track and number are the same here. A page that was lost is there again in the next commit that touched it.
+        assert saved | named == set(range(1, PUTS + 1))
+        assert len(named) <= 40
+    finally:
+        outbox.close()
+
+
+def test_a_log_whose_head_is_damaged_is_read_all_the_same(killed: Path) -> None:
+    overwrite(log_of(killed), 0, b"\xa5" * 32)
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        tracks = [json.loads(w.row.body)["track"] for w in outbox.peek(Stream.COUNT, limit=10_000)]
+        assert tracks == [*range(1, PUTS + 1)]
+    finally:
+        outbox.close()
+
+
+def test_a_commit_cut_short_is_no_damage(killed: Path) -> None:
+    log = log_of(killed)
+    data = log.read_bytes()[: 32 + frames(killed) * FRAME_BYTES]
+    log.write_bytes(data[:-FRAME_BYTES] + b"\0" * FRAME_BYTES)
+    Log(log.read_bytes()).check()
+    epoch = epoch_of(killed)
+    assert epoch_of(killed) == epoch
+    assert not list(killed.parent.glob("*.damaged-*"))
+
+
+def test_what_a_commit_cut_short_left_behind_is_not_taken_for_damage_later(killed: Path) -> None:
+    data = log_of(killed).read_bytes()
+    cut = data[: 32 + (frames(killed) - 1) * FRAME_BYTES]  # its last frame did not get there
+    log_of(killed).write_bytes(cut)
+    outbox = Outbox(killed, clock=FakeClock())
+    epoch = outbox.epoch
+    outbox.put(crossing(1))
+    Log(log_of(killed).read_bytes()).check()
+    outbox.close()
+    assert epoch_of(killed) == epoch
+
+
+@pytest.mark.parametrize("damaged_bytes", [16, 100, 4096], ids=["magic", "header", "page"])
+def test_a_damaged_first_page_costs_no_event(killed: Path, damaged_bytes: int) -> None:
+    epoch = epoch_of(killed)  # and the log is in the file now
+    overwrite(killed, 0, b"\xa5" * damaged_bytes)
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        saved, named = account(outbox, epoch)
+        assert (saved, named) == (set(range(1, PUTS + 1)), set())
+        notice = json.loads(outbox.peek(Stream.ALERT)[0].row.body)
+        assert (notice["kind"], notice["of"], notice["salvaged"]) == ("new-ledger", epoch, PUTS)
+        assert not [*killed.parent.glob("*.readable*")]
+    finally:
+        outbox.close()
+
+
+def test_damage_in_a_log_is_found_and_what_is_behind_it_counted() -> None:
+    page = bytes(range(256)) * 16
+    data = bytearray(written([Page(3, page), Page(4, page)], 4, 4096))
+    whole = Log(bytes(data))
+    whole.check()
+    assert (whole.seen, whole.pages_in_file) == (2, 4)
+    data[100] ^= 1
+    with pytest.raises(DamagedLog, match="after 0 frames; 1 whole ones are behind the damage"):
+        Log(bytes(data)).check()
