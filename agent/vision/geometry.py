@@ -65,14 +65,15 @@ def where_segments_meet(p: Points, q: Points, a: Points, b: Points) -> npt.NDArr
     A path that only touches the segment with its start has met it before and is not counted again; touching with
     its end counts. So a point that lands exactly on a line and moves on is counted once.
     """
+    # By the side each point is on: a point has one side however the path goes on, so nothing slips through a sighting
+    # that lies within rounding of the line.
+    before, after = side_of_line(a, b, p), side_of_line(a, b, q)
     along = b - a
-    step = q - p
-    cross = step[:, 0] * along[1] - step[:, 1] * along[0]
-    offset = a - p
     with np.errstate(divide="ignore", invalid="ignore"):
-        on_path = (offset[:, 0] * along[1] - offset[:, 1] * along[0]) / cross
-        on_line = (offset[:, 0] * step[:, 1] - offset[:, 1] * step[:, 0]) / cross
-        met = (on_path > 0.0) & (on_path <= 1.0) & (on_line >= 0.0) & (on_line <= 1.0)
+        on_path = before / (before - after)
+        on_line = ((p + on_path[:, None] * (q - p) - a) @ along) / np.dot(along, along)
+        met = ((before < 0) & (after >= 0)) | ((before > 0) & (after <= 0))
+        met &= (on_line >= 0.0) & (on_line <= 1.0)
     result: npt.NDArray[np.float32] = np.where(met, on_path, np.nan).astype(np.float32)
     return result
 

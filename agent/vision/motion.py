@@ -131,11 +131,7 @@ _SQUARE = np.ones((3, 3), np.uint8)
 
 def _small_grey(image_bgr: npt.NDArray[np.uint8]) -> Floats:
     high_px, wide_px = image_bgr.shape[:2]
-    size = (_WIDTH_PX, max(16, round(_WIDTH_PX * high_px / wide_px)))
-    if wide_px > 2 * _WIDTH_PX:
-        # In two steps: at once, a linear resize picks 4 of 64 pixels and flickers; averaging all 64 costs ten times more.
-        image_bgr = cv2.resize(image_bgr, (2 * size[0], 2 * size[1]))  # type: ignore[assignment]
-    small = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image_bgr, (_WIDTH_PX, max(16, round(_WIDTH_PX * high_px / wide_px))))
     return cv2.blur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (3, 3)).astype(np.float32)
 
 

@@ -60,13 +60,13 @@ class Pipeline:
         self._count_interval_s = count_interval_s
         self.frames = 0
         self.inferred = 0
+        self._tracker = Tracker()
+        self._looked_s: float | None = None  # when the detector ran last
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything learned and followed, as before the first frame."""
+        """Forget everything learned and followed, as before the first frame; only numbers are not given out again."""
         self._size_wh_px: tuple[int, int] | None = None
-        self._tracker = Tracker()
-        self._looked_s = float("-inf")
         self._begin((0, 0))
 
     def process(self, frame: Frame) -> Seen:
@@ -78,7 +78,8 @@ class Pipeline:
             self._size_wh_px = frame.size_wh_px
         self.frames += 1
         motion = self._motion.update(frame)
-        look = not self._motion_gate or motion.is_open or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
+        overdue = self._looked_s is None or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
+        look = not self._motion_gate or motion.is_open or overdue
         if look:
             self._looked_s = frame.mono_s
             self.inferred += 1
@@ -95,8 +96,12 @@ class Pipeline:
         return Seen(happened, tracks, motion, look)
 
     def finish(self) -> list[Happening]:
-        """The recording is over, or the agent stops: what the interval that runs has counted so far."""
-        return self._counts.flush(self._last_index) if self._size_wh_px else []
+        """Nothing more comes of this picture: whoever is in a zone leaves it, and the interval that runs ends."""
+        if self._size_wh_px is None:
+            return []
+        left = [h for zone in self._rules.zones for h in zone.end()]
+        said = [_classed(h, self._class_ids[h.track]) for h in left if self._is_believed(h)]
+        return said + self._counts.flush(self._last_index)
 
     def _begin(self, size_wh_px: tuple[int, int]) -> None:
         self._motion = Motion()
@@ -106,7 +111,7 @@ class Pipeline:
         self._held: dict[int, list[Happening]] = {}
         self._confirmed: set[int] = set()
         self._class_ids: dict[int, int] = {}
-        self._looked_s = float("-inf")
+        self._looked_s = None
         self._last_index = 0
 
     def _let_through(self, said: list[Happening], tracks: Tracks) -> list[Happening]:
@@ -120,13 +125,16 @@ class Pipeline:
         for track in list(self._held):
             if track in self._confirmed:
                 class_id = self._class_ids[track]
-                passed += [_classed(h, class_id) for h in self._held.pop(track) if class_id in h.class_ids]
+                passed += [_classed(h, class_id) for h in self._held.pop(track) if self._is_believed(h)]
             elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
                 del self._held[track]
         self._confirmed.difference_update(tracks.ended)
         for track in tracks.ended:
             self._class_ids.pop(track, None)
-        return sorted(passed, key=lambda h: (h.frame_index, h.track))
+        return sorted(passed, key=lambda h: (h.mono_s, h.track))
+
+    def _is_believed(self, happening: Happening) -> bool:
+        return happening.track in self._confirmed and self._class_ids[happening.track] in happening.class_ids
 
 
 def _classed(happening: Happening, class_id: int) -> Happening:

@@ -27,9 +27,9 @@ _SURE_SCORE = 0.4
 _NEW_SCORE = 0.25  # an object starts with at least this
 _NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an object already followed
 
-_CONFIRM_EVIDENCE = 0.5
+_CONFIRM_EVIDENCE = 0.8
 _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
-_MIN_OVERLAP = 0.25
+_MIN_OVERLAP = 0.2
 _SAME_PLACE = 0.6
 _DOUBLE_IOU = 0.7
 
@@ -40,6 +40,9 @@ _START_SPEED = 4.0
 _START_GROWTH = 1.0
 _ACCELERATION = 2.0
 _MAX_GROWTH = 0.4
+
+_FASTEST = 33.0  # own sizes per second between an object's first two sightings
+_LIKE_SIZE = 0.4  # natural logarithm of the ratio of two sizes
 
 _MOVES = 0.2  # share of its box: an object that moves
 _LATELY_S = 0.5  # time constant of what is averaged
@@ -139,17 +142,21 @@ class Tracker:
         self.next_id = first_id
         self._state = _State.of(Detections.none(), np.empty(0, np.intp), np.empty(0, np.float32), 1, 0.0)
         self._last_s: float | None = None
+        self._looked_s = 0.0  # the last look; hold() moves it along
 
     def hold(self, frame_index: int, mono_s: float) -> Tracks:
-        """A frame in which nothing moved and nobody looked: every object is where it was."""
+        """A frame in which nothing moved and nobody looked: what was there at the last look is there still."""
         state = self._state
         if self._last_s is not None:
             elapsed_s = max(mono_s - self._last_s, 0.0)
-            state.seen_s += elapsed_s
-            state.boxed_s += elapsed_s
+            there = state.seen_s >= self._looked_s  # what had been lost by then goes on ageing
+            state.seen_s[there] += elapsed_s
+            state.boxed_s[there] += elapsed_s
+            self._looked_s += elapsed_s
             state.speed[:] = 0.0
         self._last_s = mono_s
-        return self._tracks(np.zeros(len(state.ids), np.bool_), (), frame_index, mono_s)
+        ended = self._drop(self._aged(mono_s))
+        return self._tracks(np.zeros(len(state.ids), np.bool_), ended, frame_index, mono_s)
 
     def update(
         self,
@@ -167,21 +174,20 @@ class Tracker:
         network misses it, but start none.
         """
         state = self._state
-        self._predict(mono_s)
-        matched = self._match(found)
+        self._looked_s = mono_s
+        elapsed_s = self._predict(mono_s)
+        matched = self._match(found, elapsed_s)
         rows = np.flatnonzero(matched >= 0)
         self._correct(rows, found, matched[rows], moving, mono_s)
         seen = matched >= 0
         seen |= self._follow_blobs(blobs_xyxy_px, found.boxes_xyxy_px[matched[rows]], seen, mono_s)
 
-        gone = mono_s - state.seen_s > np.where(state.confirmed, _LOST_S, _LOST_S / 3)
+        gone = self._aged(mono_s)
         centre = state.mean[:, :2]
         gone |= ~seen & ((centre < 0) | (centre > np.asarray(frame_wh_px, np.float32))).any(axis=1)
         gone |= self._doubles(seen)
-        ended = tuple(int(i) for i in state.ids[gone])
-        if ended:
-            state.keep(~gone)
-            seen = seen[~gone]
+        ended = self._drop(gone)
+        seen = seen[~gone]
 
         free = np.ones(len(found), np.bool_)
         free[matched[rows]] = False
@@ -192,21 +198,32 @@ class Tracker:
             seen = np.concatenate([seen, np.ones(len(born), np.bool_)])
         return self._tracks(seen, ended, frame_index, mono_s)
 
-    def _predict(self, mono_s: float) -> None:
-        """Move every object on by its speed, and be less sure of it."""
+    def _aged(self, mono_s: float) -> Bools:
+        state = self._state
+        return mono_s - state.seen_s > np.where(state.confirmed, _LOST_S, _LOST_S / 3)
+
+    def _drop(self, gone: Bools) -> tuple[int, ...]:
+        ended = tuple(int(i) for i in self._state.ids[gone])
+        if ended:
+            self._state.keep(~gone)
+        return ended
+
+    def _predict(self, mono_s: float) -> float:
+        """Move every object on by its speed, and be less sure of it; the seconds since the last frame."""
         elapsed_s = 0.0 if self._last_s is None else max(mono_s - self._last_s, 0.0)
         self._last_s = mono_s
         state = self._state
         if not len(state.ids) or elapsed_s == 0.0:
-            return
+            return elapsed_s
         dt, noise = np.float32(elapsed_s), np.float32(_ACCELERATION**2)
         state.mean += state.speed * dt
         np.maximum(state.mean[:, 2:], 2.0, out=state.mean[:, 2:])
         state.var_mean += 2 * dt * state.var_cross + dt**2 * state.var_speed + noise * dt**4 / 4
         state.var_cross += dt * state.var_speed + noise * dt**3 / 2
         state.var_speed += noise * dt**2
+        return elapsed_s
 
-    def _match(self, found: Detections) -> npt.NDArray[np.intp]:
+    def _match(self, found: Detections, elapsed_s: float) -> npt.NDArray[np.intp]:
         """For each track the row of its box, or -1: sure boxes first, confirmed tracks first."""
         state = self._state
         matched = np.full(len(state.ids), -1, np.intp)
@@ -220,7 +237,27 @@ class Tracker:
             for row, column in _greedy(affinity, tracks & (matched < 0), boxes & free, _MIN_OVERLAP):
                 free[column] = False
                 matched[row] = column
+        once = (state.evidence == 0.0) & (matched < 0)
+        for row, column in self._second_sightings(found, once, free & (found.scores >= _NEW_SCORE), elapsed_s):
+            matched[row] = column
         return matched
+
+    def _second_sightings(self, found: Detections, once: Bools, free: Bools, elapsed_s: float) -> list[tuple[int, int]]:
+        """Objects seen once, and boxes too far off to overlap: nothing is known of their speed yet, and a motorcycle
+        moves by more than its length between two frames. Paired where each is the other's nearest, of like size."""
+        rows, columns = np.flatnonzero(once), np.flatnonzero(free)
+        if not len(rows) or not len(columns):
+            return []
+        state = self._state
+        here, there = state.mean[rows], _centre_and_size(found.boxes_xyxy_px[columns])
+        size_here, size_there = np.sqrt(here[:, 2] * here[:, 3]), np.sqrt(there[:, 2] * there[:, 3])
+        far = np.hypot(*(there[None, :, axis] - here[:, None, axis] for axis in (0, 1))) / size_here[:, None]
+        alike = np.abs(np.log(size_there[None, :] / size_here[:, None])) < _LIKE_SIZE
+        kin = _SMALL_ROAD_USER[state.votes[rows].argmax(axis=1)][:, None] == _SMALL_ROAD_USER[found.class_ids[columns]]
+        far = np.where(alike & kin & (far < _FASTEST * elapsed_s), far, np.inf)
+        nearest = far.argmin(axis=1)
+        mutual = (far.argmin(axis=0)[nearest] == np.arange(len(rows))) & np.isfinite(far.min(axis=1))
+        return list(zip(rows[mutual].tolist(), columns[nearest[mutual]].tolist(), strict=True))
 
     def _affinity(self, boxes: Floats, class_ids: npt.NDArray[np.int32]) -> Floats:
         """(tracks, boxes): overlap of track and box, both grown by what the prediction is unsure of."""

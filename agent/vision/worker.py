@@ -16,7 +16,7 @@ from agent.clock import Clock, Stamp
 from agent.contract.event import Body, CameraSilent, Counts, Event, Stream
 from agent.errors import EventStoreError
 from agent.vision.capture import Capture, CaptureState
-from agent.vision.pipeline import Pipeline
+from agent.vision.pipeline import Pipeline, Seen
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
 from drivers.base import Camera, Frame
@@ -83,12 +83,14 @@ class CameraWorker:
     def _run(self) -> None:
         while not self._stopping.is_set() and not self._over:
             self._store_notices()
-            frame = self._capture.take(_TAKE_TIMEOUT_S)
+            # Asked before the frame is taken: the last one may come together with the end.
+            over = self._capture.state().phase == "ended"
+            frame = self._capture.take(0.0 if over else _TAKE_TIMEOUT_S)
             if frame is not None:
                 self._look(frame)
-            elif self._capture.state().phase == "ended":
+            elif over:
                 break
-        self._store(self.pipeline.finish())
+        self._finish()
         self._store_notices()
         self._over = True
 
@@ -100,12 +102,30 @@ class CameraWorker:
                 "camera %s: bug in a vision stage at frame %d; starting it anew", self.camera_id, frame.index
             )
             self.bugs += 1
+            self._finish()
             self.pipeline.reset()
             self._stopping.wait(_AFTER_BUG_S)
             return
         self._store(seen.happened)
         if self.scene is not None:
+            self._draw(frame, seen)
+
+    def _finish(self) -> None:
+        """Store what the stages have counted so far; a bug may have left them unable to say."""
+        try:
+            happened = self.pipeline.finish()
+        except Exception:
+            _log.exception("camera %s: bug in a vision stage: what it had counted is lost", self.camera_id)
+            return
+        self._store(happened)
+
+    def _draw(self, frame: Frame, seen: Seen) -> None:
+        assert self.scene is not None
+        try:
             self.scene.add(frame, seen)
+        except Exception:  # a picture for a person is not worth a camera
+            _log.exception("camera %s: bug in the picture of the scene; going on without it", self.camera_id)
+            self.scene = None
 
     def _store(self, happened: list[Happening]) -> None:
         if happened:

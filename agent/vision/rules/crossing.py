@@ -22,9 +22,9 @@ from agent.vision.rules.base import Anchor, Happening, anchors, class_name
 from agent.vision.track import Tracks
 
 # In shares of the object's own size, so that they hold for near and far alike.
-_BEYOND = 0.2  # how far it must have come beyond the line
-_TRAVEL = 0.7  # how far it must have come in all, from its farthest point on the one side to the other
-_MOVING = 0.1  # of its box: a false box that wanders over a still road has not crossed anything
+_BEYOND = 0.12  # how far it must have come beyond the line
+_TRAVEL = 0.9  # how far it must have come in all, from its farthest point on the one side to the other
+_MOVING = 0.3  # of its box: a false box that wanders over a still road has not crossed anything
 _SURE_SCORE = 0.3  # with this (0.6 of a still object's) it is believed all the same
 _LATELY_S = 1.5
 _SAME_PLACE = 0.5
@@ -58,7 +58,7 @@ class LineCrossing:
         self._class_ids = class_ids
         self._anchor = anchor
         self._passages: dict[int, _Passage] = {}
-        self._lately: list[tuple[float, int]] = []  # time and track: who crossed in the last seconds
+        self._lately: list[tuple[float, int, int]] = []  # time, track, side reached: who crossed lately
 
     def update(self, tracks: Tracks) -> list[Happening]:
         for track in tracks.ended:
@@ -93,8 +93,8 @@ class LineCrossing:
                 if away_px > _BEYOND * size[i]:
                     passage.met = None  # it came back without having gone beyond
             elif away_px > _BEYOND * size[i] and away_px + passage.farthest_px > _TRAVEL * size[i]:
-                if passage.met and passage.side and not self._counted_already(tracks, row):
-                    self._lately.append((tracks.mono_s, track))
+                if passage.met and passage.side and not self._counted_already(tracks, row, side):
+                    self._lately.append((tracks.mono_s, track, side))
                     happened.append(self._say(tracks, row, side, passage.met))
                 passage.side, passage.met, passage.farthest_px = side, None, away_px
             passage.point, passage.frame_index, passage.mono_s = points[i], tracks.frame_index, tracks.mono_s
@@ -109,11 +109,11 @@ class LineCrossing:
         )
         return Happening(body, body.track, *when, self._class_ids)
 
-    def _counted_already(self, tracks: Tracks, row: int) -> bool:
-        """Another track that lies over this one has just crossed: a part and its whole, or two boxes of one object,
-        each followed by a track of its own. Whichever came first has been counted."""
+    def _counted_already(self, tracks: Tracks, row: int, side: int) -> bool:
+        """Another track that lies over this one has just crossed the same way: a part and its whole, or two boxes of
+        one object, each followed by a track of its own. Whichever came first has been counted."""
         self._lately = [entry for entry in self._lately if tracks.mono_s - entry[0] <= _LATELY_S]
-        others = np.flatnonzero(np.isin(tracks.ids, [track for _, track in self._lately]))
+        others = np.flatnonzero(np.isin(tracks.ids, [track for _, track, reached in self._lately if reached == side]))
         others = others[others != row]
         if not len(others):
             return False

@@ -7,6 +7,7 @@ over the border or is hidden behind a lorry does not leave and come back.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,12 @@ class ZonePresence:
         self._occupy(tracks)
         return sorted(happened, key=lambda h: h.mono_s)
 
+    def end(self) -> list[Happening]:
+        """No more tracks will come: everybody inside leaves, as they were last known to be there."""
+        left = [self._exit(track, stay) for track, stay in self._stays.items() if stay.entered is not None]
+        self._stays.clear()
+        return left
+
     def take_occupancy(self) -> Occupancy:
         """What the zone held since the last call."""
         taken = Occupancy(self._object_s, self._peak)
@@ -122,10 +129,12 @@ class ZonePresence:
 
     def _passed_through(self, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]) -> bool:
         """The path met the border at least twice: in and out again between two sightings."""
-        met = 0
+        met: set[float] = set()  # how far along the path; a corner that is only grazed is met by two edges at once
         for a, b in zip(self._polygon, np.roll(self._polygon, -1, axis=0), strict=True):
-            met += int(not np.isnan(geometry.where_segments_meet(before[None], after[None], a, b)[0]))
-        return met >= 2
+            part = float(geometry.where_segments_meet(before[None], after[None], a, b)[0])
+            if not math.isnan(part):
+                met.add(round(part, 4))
+        return len(met) >= 2
 
     def _exit(self, track: int, stay: _Stay) -> Happening:
         assert stay.entered is not None

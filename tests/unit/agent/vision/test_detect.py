@@ -78,7 +78,7 @@ def test_one_box_an_object(found: list[Found], wanted: list[str]) -> None:
 
 def test_a_box_goes_only_for_a_better_one_that_itself_stays() -> None:
     """Three in a row, each the same object as its neighbour: the middle one goes, the ends are two cars."""
-    row: list[Found] = [("car", 0.9 - k / 10, (200 + 40 * k, 100, 300 + 40 * k, 180)) for k in range(3)]
+    row: list[Found] = [("car", 0.9 - k / 10, (200 + 30 * k, 100, 300 + 30 * k, 180)) for k in range(3)]
     assert kept(row) == [("car", row[0][2]), ("car", row[2][2])]
 
 

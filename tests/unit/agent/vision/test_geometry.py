@@ -194,3 +194,16 @@ def test_edges_that_cross_or_touch_are_named(
 )
 def test_area_of_a_polygon(polygon: tuple[tuple[float, float], ...], wanted: float) -> None:
     assert geometry.polygon_area(polygon) == pytest.approx(wanted)
+
+
+def test_a_path_in_two_steps_meets_a_line_as_often_as_in_one() -> None:
+    rng = np.random.default_rng(0)
+    missed = twice = 0
+    for _ in range(2000):
+        a, b, p = rng.uniform(0, 1000, (3, 2)).astype(np.float32)
+        middle = (a + rng.uniform(0.2, 0.8) * (b - a)).astype(np.float32)
+        q = (middle + (middle - p)).astype(np.float32)
+        met = geometry.where_segments_meet(np.stack([p, middle]), np.stack([middle, q]), a, b)
+        missed += int(np.isnan(met).all())
+        twice += int((~np.isnan(met)).all())
+    assert (missed, twice) == (0, 0)

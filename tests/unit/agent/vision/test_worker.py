@@ -349,3 +349,25 @@ def test_a_worker_that_was_never_started_can_be_stopped() -> None:
     worker.stop()
     worker.stop()
     assert not worker.ended()
+
+
+def test_a_bug_in_drawing_the_scene_does_not_end_the_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    class BrokenScene:
+        def add(self, frame: object, seen: object) -> None:
+            raise ZeroDivisionError
+
+    died = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.exc_type))
+    store, pipeline = Store(), ScriptedPipeline({1: [crossing(1)]})
+    camera = pipeline.camera = StepCamera([0, 1])
+    worker = CameraWorker(
+        "north", camera, pipeline, store.put, clock=FakeClock(), stall_timeout_s=5.0, scene=BrokenScene()
+    )
+    worker.start()
+    worker._thread.join(10)
+    camera.looked_at.release()
+    camera.looked_at.release()
+    worker.stop()
+    assert died == []
+    assert worker.ended()
+    assert [b.track for b in store.bodies()] == [1]

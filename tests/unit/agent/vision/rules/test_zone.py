@@ -194,3 +194,17 @@ def test_thousands_of_visitors_leave_nothing_behind() -> None:
         rule.update(sighting({visitor: standing_at(300, 200)}, 2 * visitor, 2 * visitor))
         rule.update(sighting({}, 2 * visitor + 1, 2 * visitor + 1, ended=(visitor,)))
     assert sum(len(v) for v in vars(rule).values() if isinstance(v, dict | list)) == 0
+
+
+@pytest.mark.parametrize("corner", [(200, 100), (400, 100), (400, 300), (200, 300)])
+def test_a_path_that_grazes_a_corner_does_not_enter(corner: tuple[int, int]) -> None:
+    polygon = np.array(((200, 100), (400, 100), (400, 300), (200, 300)))
+    rule = ZonePresence("z", polygon, frame_wh_px=(640, 360), class_ids=ALL_CLASSES)
+    x, y = corner
+    d = 40 if (x - 300) * (y - 200) > 0 else -40  # along the diagonal that stays outside
+    happened = [
+        h
+        for n, at in enumerate(((x - d, y + 40), (x + d, y - 40)))
+        for h in rule.update(sighting({1: standing_at(*at)}, n, n / 10))
+    ]
+    assert happened == []
