@@ -1,0 +1,407 @@
+"""What can go wrong with a box, one class each: how it begins, how it ends, and what it may cost.
+
+A fault is injected for `seconds`, then healed; the box goes on producing all the while. may_name: the box may lose
+events to it, but only by saying which. Without it, a single event that does not come is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from tests.fault import disk, wire
+from tests.fault.rig import Rig
+from tests.fault.road import QUOTA_EXCEEDED
+
+
+class Fault(ABC):
+    name: ClassVar[str]
+    seconds: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    may_name: ClassVar[bool] = False
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        """Why it cannot be tried on this machine, or None."""
+        return None
+
+    @abstractmethod
+    def inject(self, rig: Rig) -> None: ...
+
+    def heal(self, rig: Rig) -> None:  # noqa: B027 - some faults are over when they have happened
+        pass
+
+
+# ---- the process ----------------------------------------------------------------------------------------------------
+
+
+class Killed(Fault):
+    """SIGKILL at any moment, also while it starts, and a new process; a few times in a row."""
+
+    name = "SIGKILL"
+
+    def inject(self, rig: Rig) -> None:
+        for _ in range(rig.chance.randrange(1, 6)):
+            time.sleep(rig.chance.uniform(0.0, 2.0))
+            rig.restart_box(signal.SIGKILL)
+
+
+class Terminated(Fault):
+    name = "SIGTERM"
+
+    def inject(self, rig: Rig) -> None:
+        time.sleep(rig.chance.uniform(0.0, 1.0))
+        rig.restart_box(signal.SIGTERM)
+
+
+# ---- the broker -----------------------------------------------------------------------------------------------------
+
+
+class BrokerKilled(Fault):
+    """SIGKILL; back with what it had last saved."""
+
+    name = "broker SIGKILL"
+    seconds = (0.3, 2.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.broker.save()
+        rig.broker.kill()
+
+    def heal(self, rig: Rig) -> None:
+        rig.broker.start()
+        _back(rig)
+
+
+class BrokerRestarted(BrokerKilled):
+    name = "broker restart"
+
+    def inject(self, rig: Rig) -> None:
+        rig.broker.stop()
+
+
+class BrokerForgot(Fault):
+    """Back without its state. The road opens after the witness has subscribed again: what a broker takes while nobody
+    has subscribed is gone, and not by the box's doing."""
+
+    name = "broker loses state"
+    seconds = (0.3, 2.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.road.shut()
+        time.sleep(0.2)  # for what the broker had taken to reach the witness
+        rig.broker.kill()
+
+    def heal(self, rig: Rig) -> None:
+        rig.broker.forget()
+        rig.broker.start()
+        _back(rig)
+        rig.road.open()
+
+
+class BrokerFrozen(Fault):
+    """SIGSTOP: connections stay open, and nothing answers. Longer than the box waits for an acknowledgement."""
+
+    name = "broker SIGSTOP"
+    seconds = (4.0, 6.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.broker.freeze()
+
+    def heal(self, rig: Rig) -> None:
+        rig.broker.thaw()
+
+
+class Refused(Fault):
+    """The broker is over its quota and says so to each message."""
+
+    name = "negative PUBACK"
+    seconds = (0.5, 2.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.road.refusing = QUOTA_EXCEEDED
+
+    def heal(self, rig: Rig) -> None:
+        rig.road.refusing = None
+
+
+class ConsumerAway(Fault):
+    name = "consumer away"
+    seconds = (1.0, 4.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.witness.leave()
+
+    def heal(self, rig: Rig) -> None:
+        rig.witness.come_back()
+        _back(rig)
+
+
+# ---- the link -------------------------------------------------------------------------------------------------------
+
+
+class LinkSevered(Fault):
+    """Connections are reset, new ones refused."""
+
+    name = "link severed"
+    seconds = (0.2, 2.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.road.shut()
+
+    def heal(self, rig: Rig) -> None:
+        rig.road.open()
+
+
+class BadWire(Fault):
+    """Faults of the wire itself, packet by packet."""
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        return wire.why_not()
+
+    def heal(self, rig: Rig) -> None:
+        assert rig.wire is not None
+        rig.wire.mend()
+
+
+class LinkCut(BadWire):
+    """Every packet vanishes and nobody is told."""
+
+    name = "link cut"
+    seconds = (2.0, 6.0)
+
+    def inject(self, rig: Rig) -> None:
+        assert rig.wire is not None
+        rig.wire.cut = True
+
+
+class LinkLossy(BadWire):
+    name = "30 % packet loss"
+    seconds = (4.0, 8.0)
+
+    def inject(self, rig: Rig) -> None:
+        assert rig.wire is not None
+        rig.wire.loss = 0.3
+
+
+class LinkLate(BadWire):
+    name = "600 ms delay"
+    seconds = (3.0, 6.0)
+
+    def inject(self, rig: Rig) -> None:
+        assert rig.wire is not None
+        rig.wire.delay_s = 0.6
+
+
+class LinkThin(BadWire):
+    name = "9600 baud"
+    seconds = (4.0, 8.0)
+
+    def inject(self, rig: Rig) -> None:
+        assert rig.wire is not None
+        rig.wire.bytes_per_s = 960.0
+
+
+# ---- the disk -------------------------------------------------------------------------------------------------------
+
+
+class RealDisk(Fault):
+    @classmethod
+    def why_not(cls) -> str | None:
+        return disk.why_not()
+
+
+class DiskFull(RealDisk):
+    """Somebody fills the disk. Alerts are kept then at the expense of readings and counts, which are named."""
+
+    name = "disk full"
+    seconds = (1.0, 3.0)
+    may_name = True
+
+    def inject(self, rig: Rig) -> None:
+        if rig.chance.random() < 0.5:
+            rig.road.shut()  # with a backlog on it
+        rig.disk.fill()
+
+    def heal(self, rig: Rig) -> None:
+        rig.disk.free()
+        rig.road.open()
+
+
+class DiskReadOnly(RealDisk):
+    """The box starts on a disk that is mounted read-only, and it becomes writable under it."""
+
+    name = "read-only remount"
+    seconds = (0.5, 2.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.end_box(signal.SIGTERM)
+        rig.disk.read_only(True)
+        rig.start_box()
+        time.sleep(1.0)  # it is up, and cannot store
+
+    def heal(self, rig: Rig) -> None:
+        rig.disk.read_only(False)
+
+
+class DiskBroken(RealDisk):
+    """The kernel gives up on the file system under the running box; a restart with a repair brings it back."""
+
+    name = "disk breaks down"
+    seconds = (0.5, 2.0)
+
+    def inject(self, rig: Rig) -> None:
+        rig.disk.break_down()
+
+    def heal(self, rig: Rig) -> None:
+        rig.end_box(signal.SIGKILL)
+        rig.disk.repair()
+        rig.start_box()
+
+
+class SyncFails(Fault):
+    """fsync says no; sometimes the box is killed before it says yes again."""
+
+    name = "failing fsync"
+    seconds = (0.3, 1.5)
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        return None if shutil.which("gcc") else "needs gcc to build what makes fsync fail"
+
+    def inject(self, rig: Rig) -> None:
+        (rig.control / "fail-sync").touch()
+
+    def heal(self, rig: Rig) -> None:
+        if rig.chance.random() < 0.3:
+            rig.end_box(signal.SIGKILL)
+        (rig.control / "fail-sync").unlink()
+        if rig._process is None:
+            rig.start_box()
+
+
+class Corrupted(Fault):
+    """Part of the database is overwritten while the box is off, with a backlog in it."""
+
+    may_name = True
+    ends_by: ClassVar[signal.Signals] = signal.SIGTERM  # puts everything into the file itself
+
+    def inject(self, rig: Rig) -> None:
+        rig.road.shut()
+        rig.wait_for_events(rig.chance.randrange(150, 400))
+        rig.end_box(self.ends_by)
+        self.spoil(rig)
+        rig.start_box()
+
+    def heal(self, rig: Rig) -> None:
+        rig.road.open()
+
+    @abstractmethod
+    def spoil(self, rig: Rig) -> None: ...
+
+
+class HeaderCorrupted(Corrupted):
+    name = "corrupt header"
+
+    def spoil(self, rig: Rig) -> None:
+        _overwrite(rig, "", 0, 100)
+
+
+class PageCorrupted(Corrupted):
+    """A page that holds events which still wait."""
+
+    name = "corrupt page"
+
+    def spoil(self, rig: Rig) -> None:
+        rig.read_journals()
+        waiting = [track for tracks in rig.accepted.values() for track in tracks[-40:-10]]
+        sign = f'"track":{rig.chance.choice(waiting)}}}'.encode()
+        data = rig.outbox.read_bytes()
+        pages = [at for at in range(0, len(data), 4096) if sign in data[at : at + 4096]]
+        assert pages, "the event should be in the file"
+        for at in pages:
+            _overwrite(rig, "", at, 4096)
+
+
+class LogCorrupted(Corrupted):
+    name = "corrupt WAL"
+    ends_by = signal.SIGKILL
+
+    def spoil(self, rig: Rig) -> None:
+        size = rig.outbox.with_name(rig.outbox.name + "-wal").stat().st_size
+        _overwrite(rig, "-wal", rig.chance.randrange(size // 4, size * 3 // 4), 64)
+
+
+# ---- what is put ----------------------------------------------------------------------------------------------------
+
+
+class Oversized(Fault):
+    """An event that is larger than the broker takes becomes a named gap, and what follows it arrives."""
+
+    name = "oversized payload"
+    may_name = True
+
+    def inject(self, rig: Rig) -> None:
+        (rig.control / "big").touch()
+        rig.wait(lambda: not (rig.control / "big").exists(), 60, "the large event accepted")
+
+
+class ClockJumps(Fault):
+    """The wall clock jumps a day ahead or back, and back again later."""
+
+    name = "clock jumps"
+    seconds = (0.5, 2.0)
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        return None if shutil.which("gcc") else "needs gcc to build what makes the wall clock jump"
+
+    def inject(self, rig: Rig) -> None:
+        self._set(rig, rig.chance.choice([-86400, 86400]))
+
+    def heal(self, rig: Rig) -> None:
+        self._set(rig, 0)
+
+    def _set(self, rig: Rig, offset_s: int) -> None:
+        new = rig.control / "clock-offset-s.new"
+        new.write_text(str(offset_s))
+        os.replace(new, rig.control / "clock-offset-s")
+
+
+FAULTS: tuple[type[Fault], ...] = (
+    Killed,
+    Terminated,
+    BrokerKilled,
+    BrokerRestarted,
+    BrokerForgot,
+    BrokerFrozen,
+    Refused,
+    ConsumerAway,
+    LinkSevered,
+    LinkCut,
+    LinkLossy,
+    LinkLate,
+    LinkThin,
+    DiskFull,
+    DiskReadOnly,
+    DiskBroken,
+    SyncFails,
+    HeaderCorrupted,
+    PageCorrupted,
+    LogCorrupted,
+    Oversized,
+    ClockJumps,
+)
+
+
+def _back(rig: Rig) -> None:
+    rig.wait(rig.witness.connected.is_set, 30, "the witness connected again")
+
+
+def _overwrite(rig: Rig, suffix: str, at: int, count: int) -> None:
+    with open(f"{rig.outbox}{suffix}", "r+b") as file:
+        file.seek(at)
+        file.write(rig.chance.randbytes(count))
