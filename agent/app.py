@@ -108,5 +108,7 @@ def uplink_settings(config: Config) -> UplinkSettings:
         login=Login(uplink.username, uplink.password_file) if uplink.username else None,
         payload=uplink.payload,
         keepalive_s=uplink.keepalive_s,
+        max_bytes_per_s=uplink.max_bytes_per_s,
+        burst_bytes=uplink.burst_kb * 1024,
         agent_version=__version__,
     )

@@ -82,6 +82,8 @@ class UplinkConfig(Table):
     username: str | None = Field(None, description="login, where the broker asks for one")
     password_file: Path | None = Field(None, description="file that holds the password alone")
     keepalive_s: int = Field(20, ge=5, le=600, description="a dead link is noticed after about twice this")
+    max_bytes_per_s: int | None = Field(None, ge=100, le=10_000_000, description="limit for events, on metered links")
+    burst_kb: int = Field(16, ge=1, le=10_240, description="with max_bytes_per_s: may leave at once after a quiet time")
 
     @model_validator(mode="after")
     def _password_needs_user(self) -> Self:

@@ -17,6 +17,7 @@ from agent.contract.topics import BoxTopics
 from agent.contract.wire import Envelope, Form, encode
 from agent.errors import EventStoreError
 from agent.outbox import Position, Waiting
+from agent.uplink.rate import Rate
 
 _log = logging.getLogger(__name__)
 
@@ -83,18 +84,28 @@ class _Lane:
 
 
 class Delivery:
-    """tries: refusals after which a message is set aside (about 15 minutes of growing waits); hopeless ones after 3.
+    """rate: what may leave in how much time; alerts are not exempt, but go first.
+
+    tries: refusals after which a message is set aside (about 15 minutes of growing waits); hopeless ones after 3.
 
     A connection's life: restart, then fill and acked in turn, and hung_up if the broker ended it.
     """
 
     def __init__(
-        self, outbox: Source, topics: BoxTopics, form: Form, *, tries: int = 20, max_hold_s: float = 60.0
+        self,
+        outbox: Source,
+        topics: BoxTopics,
+        form: Form,
+        *,
+        rate: Rate | None = None,
+        tries: int = 20,
+        max_hold_s: float = 60.0,
     ) -> None:
         self.counts = Counts()
         self._outbox = outbox
         self._topics = topics
         self._form = form
+        self._rate = rate or Rate()
         self._tries = tries
         self._max_hold_s = max_hold_s
         self._turn = 0
@@ -143,16 +154,18 @@ class Delivery:
         return next((sent_s for _, _, sent_s in self._flight.values()), None)  # dicts keep order of arrival
 
     def fill(self, link: Sender, now_s: float) -> None:
-        """Send until the window is full or nothing waits. Raises UplinkDown from the link."""
-        while link.in_flight < self._window:
+        """Send until the window is full, the rate is used up or nothing waits. Raises UplinkDown from the link."""
+        while link.in_flight < self._window and self._rate.allows(now_s):
             lane = self._next_lane(now_s)
             if lane is None:
                 return
             waiting = lane.ready.popleft()
             topic, payload = self._message(waiting)
-            if self._max_packet_bytes and len(topic) + len(payload) + _PACKET_OVERHEAD_BYTES > self._max_packet_bytes:
+            packet_bytes = len(topic) + len(payload) + _PACKET_OVERHEAD_BYTES
+            if self._max_packet_bytes and packet_bytes > self._max_packet_bytes:
                 self._set_aside(lane, waiting, "too-big", now_s)
                 continue
+            self._rate.spend(packet_bytes)
             mid = link.publish(topic, payload)
             self._flight[mid] = (lane, waiting, now_s)
             lane.in_flight += 1
@@ -178,8 +191,9 @@ class Delivery:
             self._outbox.remove(stream, positions)
 
     def next_try_s(self) -> float | None:
-        """When the first held stream may be tried again."""
-        return min((lane.held_until_s for lane in self._lanes.values() if lane.held_until_s), default=None)
+        """When fill may send again if nothing happens before: the rate allows it, or a held stream may be tried."""
+        held_until = min((lane.held_until_s for lane in self._lanes.values() if lane.held_until_s), default=None)
+        return self._rate.allows_again_s() or held_until
 
     def _next_lane(self, now_s: float) -> _Lane | None:
         turn = _TURNS[self._turn]

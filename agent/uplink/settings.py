@@ -87,6 +87,8 @@ class UplinkSettings:
     ack_timeout_s: float = 30.0  # longer without an acknowledgement we wait for: the connection is dead, connect anew
     return_after_s: float = 600.0  # with a later broker, how often to see whether the first is back
     session_expiry_s: int = 7 * 24 * 3600  # how long the broker keeps commands for a box that is away
+    max_bytes_per_s: int | None = None  # of ledger messages, for metered links; None = no limit
+    burst_bytes: int = 16 * 1024  # may leave at once after a quiet time
     agent_version: str = "0"
 
     @property

@@ -31,6 +31,7 @@ from agent.outbox import Outbox
 from agent.uplink.commands import Handler, answer
 from agent.uplink.delivery import Delivery
 from agent.uplink.link import HungUp, Incoming, Link, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
+from agent.uplink.rate import Rate
 from agent.uplink.settings import Broker, UplinkSettings
 
 _log = logging.getLogger(__name__)
@@ -94,7 +95,8 @@ class Uplink:
         self._clock = clock or SystemClock()
         self._handlers: dict[str, Handler] = {"ping": self._ping, **(handlers or {})}
         self._wait = wait or wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
-        self._delivery = delivery or Delivery(outbox, self._topics, settings.payload)
+        rate = Rate(settings.max_bytes_per_s, settings.burst_bytes)
+        self._delivery = delivery or Delivery(outbox, self._topics, settings.payload, rate=rate)
         self._started_s = time.monotonic()
         self._stopping = threading.Event()
         self._farewell_until_s = 0.0

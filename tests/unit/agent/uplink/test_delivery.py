@@ -11,6 +11,7 @@ from agent.errors import EventStoreError
 from agent.outbox import Position, Waiting
 from agent.outbox.store import Row
 from agent.uplink.delivery import MAX_WINDOW, Delivery
+from agent.uplink.rate import Rate
 from tests.support.events import crossing
 
 NOT_AUTHORISED, INVALID, NO_SUBSCRIBERS = 0x87, 0x99, 0x10
@@ -51,10 +52,12 @@ class ListLink:
     def __init__(self) -> None:
         self.in_flight = 0
         self.sent: list[tuple[int, str, int]] = []  # message id, stream, seq
+        self.packets: list[bytes] = []
         self.answered = 0
 
     def publish(self, topic: str, payload: bytes) -> int:
         self.in_flight += 1
+        self.packets.append(topic.encode() + payload)
         self.sent.append((len(self.sent) + 1, topic.split("/")[4], parse(payload).envelope.seq))
         return len(self.sent)
 
@@ -360,3 +363,53 @@ def test_a_link_that_breaks_now_and_then_sets_nothing_aside() -> None:
         link = ListLink()
     assert outbox.aside == []
     assert outbox.rows[Stream.COUNT] == []
+
+
+def test_on_a_metered_link_a_backlog_leaves_no_faster_than_allowed() -> None:
+    outbox = ListOutbox()
+    outbox.fill(Stream.COUNT, 1000)
+    delivery = Delivery(outbox, BoxTopics("site", "box"), "json", rate=Rate(1000, 2000))
+    delivery.restart(MAX_WINDOW, None)
+    link = ListLink()
+    now_s = 50.0
+    while now_s < 60.0:
+        pump(delivery, link, now_s)
+        next_s = delivery.next_try_s()
+        assert next_s is not None
+        assert next_s > now_s, "no turning in circles while it waits"
+        now_s = next_s
+    sent_bytes = sum(len(packet) for packet in link.packets)
+    assert 0.85 * 12_000 < sent_bytes <= 12_000, "a burst, and ten seconds; headers are paid for as well"
+    assert link.seqs() == [*range(1, len(link.sent) + 1)]
+
+
+def test_alerts_go_first_on_a_metered_link() -> None:
+    outbox = ListOutbox()
+    outbox.fill(Stream.COUNT, 1000)
+    delivery = Delivery(outbox, BoxTopics("site", "box"), "json", rate=Rate(100, 1500))
+    delivery.restart(MAX_WINDOW, None)
+    link = ListLink()
+    pump(delivery, link, 10.0)
+    outbox.fill(Stream.ALERT, 1)
+    delivery.stored()
+    before = len(link.sent)
+    pump(delivery, link, delivery.next_try_s() or 0.0)
+    assert [stream for _, stream, _ in link.sent[before:]] == ["alert"]
+
+
+def test_without_a_limit_nothing_waits() -> None:
+    rate = Rate()
+    rate.spend(10**9)
+    assert rate.allows(1.0)
+    assert rate.allows_again_s() is None
+
+
+def test_a_quiet_time_earns_one_burst_and_not_more() -> None:
+    rate = Rate(100, 500)
+    assert rate.allows(0.0)
+    rate.spend(700)
+    assert not rate.allows(1.0)
+    assert rate.allows_again_s() == 2.01
+    assert rate.allows(1000.0)
+    rate.spend(500)
+    assert not rate.allows(1000.0)
