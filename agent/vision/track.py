@@ -231,12 +231,11 @@ class Tracker:
             return matched
         affinity = self._affinity(found.boxes_xyxy_px, found.class_ids)
         sure = found.scores >= _SURE_SCORE
+        stage = np.where(state.confirmed[:, None], np.where(sure, 0, 1)[None, :], 2)
         free = np.ones(len(found), np.bool_)
-        everything = np.ones(len(found), np.bool_)
-        for tracks, boxes in ((state.confirmed, sure), (state.confirmed, ~sure), (~state.confirmed, everything)):
-            for row, column in _greedy(affinity, tracks & (matched < 0), boxes & free, _MIN_OVERLAP):
-                free[column] = False
-                matched[row] = column
+        for row, column in _greedy(affinity, _MIN_OVERLAP, stage):
+            free[column] = False
+            matched[row] = column
         once = (state.evidence == 0.0) & (matched < 0)
         for row, column in self._second_sightings(found, once, free & (found.scores >= _NEW_SCORE), elapsed_s):
             matched[row] = column
@@ -328,8 +327,7 @@ class Tracker:
                 return followed
         mean = state.mean[wanted]
         overlap = geometry.iou(_corners(mean), blobs)
-        all_blobs = np.ones(len(blobs), np.bool_)
-        pairs = _greedy(overlap, np.ones(len(wanted), np.bool_), all_blobs, _BLOB_OVERLAP)
+        pairs = _greedy(overlap, _BLOB_OVERLAP)
         if pairs:
             picked, columns = np.array(pairs, np.intp).T
             rows = wanted[picked]
@@ -378,12 +376,14 @@ class Tracker:
         )
 
 
-def _greedy(affinity: Floats, rows: Bools, columns: Bools, least: float) -> list[tuple[int, int]]:
-    """Pairs by falling affinity, each row and column once; equal ones go by row and column, so runs repeat exactly."""
-    row, column = np.nonzero((affinity >= least) & rows[:, None] & columns[None, :])
+def _greedy(affinity: Floats, least: float, stage: npt.NDArray[np.intp] | None = None) -> list[tuple[int, int]]:
+    """Pairs of row and column, each used once: by stage, then by falling affinity; equal ones go by row and column, so
+    that runs repeat exactly."""
+    row, column = np.nonzero(affinity >= least)
     if not len(row):
         return []
-    order = np.argsort(-affinity[row, column], kind="stable")
+    falling = -affinity[row, column]
+    order = np.argsort(falling, kind="stable") if stage is None else np.lexsort((falling, stage[row, column]))
     pairs: list[tuple[int, int]] = []
     used_rows: set[int] = set()
     used_columns: set[int] = set()
