@@ -192,6 +192,10 @@ class Outbox:
 
     def peek(self, stream: Stream, after: Position = (0, 0), limit: int = 200) -> list[Waiting]:
         """The next waiting messages of a stream, in order, from after on. Raises EventStoreError."""
+        if self._store is None:
+            # A log that the writer has not taken over may end in commits that were never synced: sent now and lost with
+            # the disk, their numbers would come again.
+            raise EventStoreError(self._error or f"{self.path}: not open")
         if stream is Stream.ALERT and self._store is not None and self._store.has_gaps:
             self._do(_Request(self._announce_gaps, important=True, frees=True))
         try:

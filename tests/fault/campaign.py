@@ -74,6 +74,8 @@ class Campaign:
         account.silence_s = max(account.silence_s, witness.silence_s)
         self._seen = everything
         self._out_of_order, self._duplicates = len(witness.out_of_order), len(witness.duplicates)
+        self.notes += [f"{fault.name}, time {account.times}: {line}" for line in witness.reused]
+        witness.reused.clear()
         if lost:
             self.notes.append(f"{fault.name}, time {account.times}: lost {sorted(lost)[:10]}")
 
@@ -83,7 +85,7 @@ class Campaign:
 
     @property
     def clean(self) -> bool:
-        return all(account.clean for account in self.accounts.values()) and not self.holes()
+        return all(account.clean for account in self.accounts.values()) and not self.notes and not self.holes()
 
     def table(self) -> str:
         total = Account("total")

@@ -8,8 +8,10 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from agent.contract.event import Stream
+from agent.contract.wire import decode
 from agent.errors import UplinkDown
 from agent.uplink.settings import Broker
 from tests.support.consumer import Consumer
@@ -29,10 +31,12 @@ class Witness(Consumer):
         self.places: dict[int, Place] = {}
         self.duplicates: list[int] = []
         self.out_of_order: list[int] = []
+        self.reused: list[str] = []  # numbers that stood for two different events: the ledger drops the second
         self.silence_s = 0.0
         self.connected = threading.Event()
         self._last_s = time.monotonic()
         self._sorted: dict[str, list[int]] = {stream.value: [] for stream in Stream}
+        self._holders: dict[tuple[str, int, int], int] = {}
         self._gaps: list[tuple[str, int, int, int]] = []  # stream, epoch, first, last
         self._ledgers: list[int] = []  # epochs that a "new-ledger" notice began
         self._away = threading.Event()
@@ -96,6 +100,7 @@ class Witness(Consumer):
     def _enter(self, name: str, payload: bytes) -> None:
         known = len(self.messages)
         super()._enter(name, payload)
+        self._look_for_reuse(name, decode(payload))
         for fields in self.messages[known:]:
             stream = fields["topic"].split("/")[-2]
             if fields["kind"] == "gap":
@@ -105,6 +110,13 @@ class Witness(Consumer):
                 self._ledgers.append(fields["epoch"])
             elif "track" in fields:
                 self._note(stream, fields["track"], Place(fields["epoch"], fields["seq"]))
+
+    def _look_for_reuse(self, name: str, fields: dict[str, Any]) -> None:
+        if "track" in fields:
+            stream, track = name.split("/")[-2], fields["track"]
+            holder = self._holders.setdefault((stream, fields["epoch"], fields["seq"]), track)
+            if holder != track:
+                self.reused.append(f"{stream} {fields['seq']} stood for event {holder}, then for {track}")
 
     def _note(self, stream: str, track: int, place: Place) -> None:
         now_s = time.monotonic()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from agent.clock import FakeClock
 from agent.contract.event import Stream
+from agent.errors import EventStoreError
 from agent.outbox import Outbox
 from agent.outbox.log import DamagedLog, Log, Page, written
 from tests.support.events import crossing
@@ -142,3 +144,24 @@ def test_damage_in_a_log_is_found_and_what_is_behind_it_counted() -> None:
     data[100] ^= 1
     with pytest.raises(DamagedLog, match="after 0 frames; 1 whole ones are behind the damage"):
         Log(bytes(data)).check()
+
+
+def test_nothing_is_sent_from_a_file_that_the_writer_cannot_open(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log may end in commits that were never synced: sent, then lost, their numbers would come again."""
+
+    def read_only(*_: object) -> None:
+        error = sqlite3.OperationalError("attempt to write a readonly database")
+        error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+        raise error
+
+    with monkeypatch.context() as disk:
+        disk.setattr("agent.outbox.outbox.Store", read_only)
+        outbox = Outbox(killed, clock=FakeClock())
+        try:
+            with pytest.raises(EventStoreError, match="readonly"):
+                outbox.peek(Stream.COUNT)
+        finally:
+            disk.undo()
+            outbox.put(crossing(PUTS + 1))
+            assert len(outbox.peek(Stream.COUNT, limit=1000)) == PUTS + 1
+            outbox.close()
