@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -112,6 +112,16 @@ class Rig:
     def restart_box(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.end_box(number)
         self.start_box()
+
+    @contextmanager
+    def box_held(self) -> Iterator[None]:
+        """The box's process stands still meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def wait_for_events(self, count: int, timeout_s: float = 60.0) -> None:
         """Until so many more are accepted, so that a fault meets a box at work."""
