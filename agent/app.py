@@ -73,7 +73,11 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         detector.close()
     for worker in workers:
         if pictures is not None and worker.scene is not None:
-            _log.info("picture: %s", worker.scene.write(pictures / f"{worker.camera_id}.jpg"))
+            path = pictures / f"{worker.camera_id}.jpg"
+            try:
+                _log.info("picture: %s", worker.scene.write(path))
+            except OSError as exc:
+                _log.error("cannot write the picture %s: %s", path, exc)
 
 
 def make_outbox(config: Config, clock: Clock) -> Outbox:

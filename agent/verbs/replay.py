@@ -47,16 +47,20 @@ def run(args: argparse.Namespace) -> int:
     camera = settings.camera_named(args.camera)
     detector = open_detector(settings.detector.pack, settings.detector.threads)
     pipeline = make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
-    source = FileCamera(camera.id, args.source, fps=None if args.all_frames else camera.fps, realtime=False)
+    # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
+    fps = None if args.all_frames and not args.source.is_dir() else camera.fps
+    source = FileCamera(camera.id, args.source, fps=fps, realtime=False)
     scene = Scene(camera.line, camera.zone) if args.picture else None
     counted: Counter[tuple[str, str]] = Counter()
     numbers: Counter[Stream] = Counter()
+    last_index = -1
     try:
         source.open()
         with args.events.open("w", encoding="utf-8") if args.events else nullcontext(sys.stdout) as out:
             try:
                 while True:
                     frame = source.read(timeout_s=60.0)
+                    last_index = frame.index
                     seen = pipeline.process(frame)
                     _write(out, seen.happened, numbers, counted)
                     if scene is not None:
@@ -75,7 +79,11 @@ def run(args: argparse.Namespace) -> int:
         source.close()
         detector.close()
     lines = ", ".join(f"{line} {direction} {n}" for (line, direction), n in sorted(counted.items())) or "none"
-    print(f"replay: {pipeline.frames} frames, detector ran on {pipeline.inferred}; crossings: {lines}", file=sys.stderr)
+    print(
+        f"replay: {last_index + 1} frames, looked at {pipeline.frames}, detector ran on {pipeline.inferred}; "
+        f"crossings: {lines}",
+        file=sys.stderr,
+    )
     if source.damage:
         print(f"replay: {source.damage}; the events cover the part that could be played", file=sys.stderr)
         return 1
