@@ -38,7 +38,7 @@ class Crossing(Body):
     line: str = Field(description="the line's id in the configuration")
     direction: Direction
     object_class: ObjectClass = Field(alias="class")
-    track: int = Field(ge=1, description="the object's number on this camera; not reused within a day")
+    track: int = Field(ge=1, description="the object's number on this camera; not reused until the agent starts anew")
 
 
 class ZoneEnter(Body):
