@@ -342,6 +342,7 @@ class Outbox:
                     for request in requests:
                         request.act(store)
                     self._keep_bounds(store)
+                    self._note_clock(store)
             except (sqlite3.Error, OSError) as exc:
                 failure = exc
                 words = self._fail(exc)
@@ -358,6 +359,12 @@ class Outbox:
                     self._refused_in_log = not store.checkpoint()
             return None
         return failure
+
+    def _note_clock(self, store: Store) -> None:
+        """Once the wall clock is set, events that happened before it can be dated, even after the next boot."""
+        now = self._clock.stamp()
+        if now.trusted:
+            store.note_clock(store.identity.boot, now.wall_ms - now.mono_ms)
 
     def _keep_bounds(self, store: Store) -> None:
         while True:
@@ -397,6 +404,8 @@ class Outbox:
         self._tidied_s = time.monotonic()
         try:
             store = self._ready()
+            with store.transaction():
+                self._note_clock(store)
             if store.unused_pages() > 2 * sql.WAL_PAGES:
                 store.give_back(sql.WAL_PAGES)
             store.checkpoint()
@@ -544,12 +553,15 @@ class Outbox:
         return fd
 
     def _corrected(self, row: Row, now: Stamp) -> Waiting:
-        """Row times as well as they are known now: the monotonic clock tells how long ago it was in this boot."""
+        """Row times as well as they are known now: in this boot the monotonic clock tells how long ago it was, and what
+        happened in an earlier one is dated by when that boot began, if its wall clock was ever set."""
         this_boot = row.boot == self.boot
         age_ms = now.mono_ms - row.mono_ms if this_boot else None
         time_ms, known = row.wall_ms, row.clock_ok
         if not known and now.trusted and age_ms is not None:
             time_ms, known = now.wall_ms - age_ms, True
+        elif not known and not this_boot and self._store and (began_ms := self._store.began_ms.get(row.boot)):
+            time_ms, known = began_ms + row.mono_ms, True
         if age_ms is None and known and now.trusted:
             age_ms = now.wall_ms - time_ms
         late_s = age_ms // 1000 if age_ms is not None and age_ms >= _LATE_S * 1000 else None

@@ -121,6 +121,8 @@ def salvage(damaged: Path, into: Store, *, copy: bool) -> tuple[int, list[tuple[
         ):
             if number in STREAM:
                 into.note_gap(STREAM[number], epoch, reason, first, last)
+        for boot, began_ms in _ReadableRows(db, "select boot, began_ms from boot", ()):
+            into.note_clock(boot, began_ms)
     return saved, lost
 
 

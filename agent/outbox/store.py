@@ -17,7 +17,7 @@ from agent.clock import Stamp
 from agent.contract.event import GapReason, Stream
 from agent.outbox.log import DamagedLog, Log
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 create table ledger (                     -- one row: how this box numbers its messages
@@ -69,7 +69,22 @@ create table aside (                      -- messages the broker will never take
   body      text not null,
   wall_ms   integer not null
 ) strict;
+
+create table boot (                       -- the boots in which the wall clock came to be set; new ones go last in here,
+  boot      integer primary key,          -- so that old and new files begin alike (salvage relies on it)
+  began_ms  integer not null              -- UTC Unix ms at which that boot's monotonic clock stood at 0
+) strict;
 """
+
+_MIGRATIONS = {
+    1: """
+create table boot (
+  boot      integer primary key,
+  began_ms  integer not null
+) strict;
+""",
+}
+"""From each older version to the next, each in one transaction with the new number."""
 
 NUMBER = {Stream.ALERT: 0, Stream.COUNT: 1, Stream.READING: 2}
 STREAM = {number: stream for stream, number in NUMBER.items()}
@@ -78,6 +93,8 @@ COLUMNS = "stream, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_
 WAL_PAGES = 500  # checkpoint after 2 MB of log; the reserve for a full disk must be larger than this
 _ROW_BYTES = 50  # what a row costs in the file beyond its texts, measured with tests/bench/outbox.py
 _ASIDE_ROWS = 100
+_BOOTS = 1000  # remembered; more than a backlog spans
+_CLOCK_STEP_MS = 1000  # a wall clock that is set anew by less is not worth a write
 
 SMALL_CACHE = "pragma cache_size = -512"
 """kB, for each connection: rows are written and read in order, so a page is rarely needed twice."""
@@ -178,8 +195,10 @@ class Store:
         version = int(self._db.execute("pragma user_version").fetchone()[0])
         if version == 0:
             self._create(boot_id, after)
-        elif version != SCHEMA_VERSION:
-            raise WrongSchema(f"schema {version}, this agent reads {SCHEMA_VERSION}")
+        elif version not in (*_MIGRATIONS, SCHEMA_VERSION):
+            raise WrongSchema(f"schema {version}, this agent reads up to {SCHEMA_VERSION}")
+        else:
+            self._migrate(version)
         row = self._db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
         if row is None:
             raise WrongSchema("no row in table ledger")
@@ -190,6 +209,12 @@ class Store:
             with self.transaction():
                 self._db.execute("update ledger set boot = ?, boot_id = ?", (self.identity.boot, boot_id))
         self.has_gaps = self._db.execute("select 1 from gap").fetchone() is not None
+        self.began_ms = dict(self._db.execute("select boot, began_ms from boot"))
+
+    def _migrate(self, version: int) -> None:
+        for older in range(version, SCHEMA_VERSION):
+            # One transaction, so that a power cut leaves the old form or the new one.
+            self._db.executescript(f"begin immediate; {_MIGRATIONS[older]} pragma user_version = {older + 1}; commit;")
 
     def _create(self, boot_id: str, after: Identity | None) -> None:
         era, boot = (after.era + 1, after.boot + (after.boot_id != boot_id)) if after else (1, 1)
@@ -202,6 +227,7 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All that is done inside reaches the disk before this returns, or none of it was done."""
         counters, has_gaps = dict(self.counters), getattr(self, "has_gaps", False)
+        began_ms = getattr(self, "began_ms", {})
         self._db.execute("begin immediate")
         try:
             yield
@@ -215,7 +241,7 @@ class Store:
             )
             self._db.execute("commit")
         except BaseException:
-            self.counters, self.has_gaps = counters, has_gaps
+            self.counters, self.has_gaps, self.began_ms = counters, has_gaps, began_ms
             if self._db.in_transaction:  # some errors roll back by themselves
                 self._db.execute("rollback")
             raise
@@ -322,6 +348,14 @@ class Store:
             self._db.execute(f"delete from event {where}", key)
             counter = self.counters[stream]
             self.counters[stream] = replace(counter, rows=counter.rows - rows, bytes=counter.bytes - int(size_bytes))
+
+    def note_clock(self, boot: int, began_ms: int) -> None:
+        """Remember what the wall clock showed when a boot began, so that its events can be dated later."""
+        if abs(self.began_ms.get(boot, 0) - began_ms) < _CLOCK_STEP_MS:
+            return
+        self._db.execute("insert or replace into boot values (?, ?)", (boot, began_ms))
+        self._db.execute("delete from boot where boot <= ?", (boot - _BOOTS,))
+        self.began_ms = dict(self._db.execute("select boot, began_ms from boot"))
 
     def checkpoint(self) -> bool:
         """Move the log into the file and give the log's space back. False if a reader was in the way.

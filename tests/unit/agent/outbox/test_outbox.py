@@ -272,6 +272,37 @@ def test_time_of_an_earlier_boot_stays_marked(opened: Opener) -> None:
     assert outbox.boot == 2
 
 
+def test_time_of_an_earlier_boot_is_corrected_if_its_clock_came_to_be_set(opened: Opener) -> None:
+    clock = FakeClock(wall_ms=0, mono_s=50.0, trusted=False)
+    outbox = opened(clock=clock)
+    outbox.put(crossing(1, stamp=clock.stamp()))
+    clock.sleep(10.0)
+    clock.wall_ms, clock.is_trusted = 1_800_000_000_000, True
+    outbox.put(crossing(2, Stream.ALERT, stamp=clock.stamp()))
+    outbox.close()
+    rebooted = FakeClock(wall_ms=1_800_000_000_000 + 600_000, mono_s=9.0, trusted=True)
+    rebooted.boot_id = "another boot"
+    waiting = one(opened(clock=rebooted))
+    assert (waiting.time_ms, waiting.clock_unset, waiting.boot) == (1_800_000_000_000 - 10_000, False, 1)
+    assert waiting.late_s == 610
+
+
+def test_a_damaged_file_still_dates_the_events_of_its_boots(opened: Opener, path: Path) -> None:
+    clock = FakeClock(wall_ms=0, mono_s=50.0, trusted=False)
+    outbox = opened(clock=clock)
+    outbox.put(crossing(1, stamp=clock.stamp()))
+    clock.wall_ms, clock.is_trusted = 1_800_000_000_000, True
+    outbox.put(crossing(2, Stream.ALERT, stamp=clock.stamp()))
+    outbox.close()
+    with path.open("r+b") as file:
+        file.write(b"\0" * 100)
+    rebooted = FakeClock(wall_ms=1_800_000_000_000 + 600_000, mono_s=9.0, trusted=True)
+    rebooted.boot_id = "another boot"
+    waiting = one(opened(clock=rebooted))
+    assert damaged_files(path)
+    assert (waiting.time_ms, waiting.clock_unset) == (1_800_000_000_000, False)
+
+
 def test_a_trusted_time_is_never_touched(opened: Opener) -> None:
     clock = FakeClock(wall_ms=1_700_000_000_000, mono_s=50.0, trusted=True)
     outbox = opened(clock=clock)
@@ -366,7 +397,7 @@ def test_a_file_of_a_newer_agent_is_set_aside_not_overwritten(opened: Opener, pa
     db.close()
     outbox = opened()
     (notice,) = [body for body in bodies(outbox) if body["kind"] == "new-ledger"]
-    assert "schema 99, this agent reads 1" in str(notice["reason"])
+    assert "schema 99, this agent reads up to 2" in str(notice["reason"])
     assert seqs(outbox) == [1], "its rows could be read, and leave under their old numbers"
 
 
