@@ -45,8 +45,9 @@ class Sender(Protocol):
     """What delivery needs of a link."""
 
     in_flight: int
+    sent_bytes: int
 
-    def publish(self, topic: str, payload: bytes) -> int: ...
+    def publish_often(self, topic: str, payload: bytes) -> int: ...
 
 
 class Source(Protocol):
@@ -165,8 +166,9 @@ class Delivery:
             if self._max_packet_bytes and packet_bytes > self._max_packet_bytes:
                 self._set_aside(lane, waiting, "too-big", now_s)
                 continue
-            self._rate.spend(packet_bytes)
-            mid = link.publish(topic, payload)
+            before_bytes = link.sent_bytes
+            mid = link.publish_often(topic, payload)
+            self._rate.spend(link.sent_bytes - before_bytes)
             self._flight[mid] = (lane, waiting, now_s)
             lane.in_flight += 1
             self.counts.sent += 1

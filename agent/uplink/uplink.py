@@ -30,7 +30,7 @@ from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.outbox import Outbox
 from agent.uplink.commands import Handler, answer
 from agent.uplink.delivery import Delivery
-from agent.uplink.link import HungUp, Incoming, Link, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
+from agent.uplink.link import HungUp, Incoming, Link, NoAliases, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
 from agent.uplink.rate import Rate
 from agent.uplink.settings import Broker, UplinkSettings
 
@@ -106,6 +106,7 @@ class Uplink:
         self._stored = threading.Event()
         self._health: deque[bytes] = deque(maxlen=_MAX_HEALTH_WAITING)
         self._speaks: dict[Broker, Protocol] = {}
+        self._without_aliases: set[Broker] = set()
         self._link: Link | None = None
         self._since_ms: int | None = None
         self._connects = 0
@@ -200,6 +201,7 @@ class Uplink:
         """One connection from beginning to end. Raises UplinkDown if it did not live long; returns otherwise."""
         began_s = time.monotonic()
         rival_seen = self._rival_seen
+        link: Link | None = None
         try:
             link = self._connect()
             try:
@@ -212,6 +214,8 @@ class Uplink:
         except UplinkDown as exc:
             if isinstance(exc, HungUp) and self._greeted:
                 self._delivery.hung_up(time.monotonic())
+            if isinstance(exc, NoAliases) and link is not None:
+                self._without_aliases.add(link.broker)
             if str(exc) != self._error:
                 _log.warning("uplink down: %s", exc)
             self._error = str(exc)
@@ -256,6 +260,7 @@ class Uplink:
             timeout_s=settings.connect_timeout_s,
             session_expiry_s=settings.session_expiry_s,
             will=Will(self._topics.state, self._state(online=False, reason="lost")),
+            aliases=broker not in self._without_aliases,
         )
         link.open()
         return link

@@ -22,6 +22,7 @@ from agent.errors import ConfigError, UplinkDown
 from agent.outbox import Outbox
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.uplink.link import Link
+from tests.fault.road import QUOTA_EXCEEDED, Road
 from tests.support.consumer import Consumer, eventually
 from tests.support.events import crossing
 from tests.support.mosquitto import Mosquitto
@@ -208,3 +209,44 @@ def test_a_wrong_password_is_reported_and_not_shown(guarded: Mosquitto, outbox: 
     assert "cà phê" not in str(uplink.status())
     assert outbox.depth().rows == 1
     assert uplink.stop(5.0)
+
+
+# ---- topic aliases --------------------------------------------------------------------------------------------------
+
+
+def test_topics_travel_by_number_where_the_broker_takes_that_and_arrive_whole(tmp_path: Path) -> None:
+    topics = [f"gw/v1/site/box/count/camera-{number}" for number in range(15)]  # mosquitto offers ten numbers
+    with (
+        Mosquitto(tmp_path / "broker") as mosquitto,
+        Consumer(Broker("127.0.0.1", mosquitto.port)) as consumer,
+        Link(Broker("127.0.0.1", mosquitto.port), client_id="box") as link,
+    ):
+        sizes: list[int] = []
+        for _ in range(4):
+            for topic in topics:
+                before_bytes = link.sent_bytes
+                link.publish_often(topic, b'{"epoch":1,"seq":%d,"kind":"crossing"}' % (len(sizes) + 100))
+                sizes.append(link.sent_bytes - before_bytes)
+            while len(link.acks) < len(sizes):
+                link.drive(1.0)
+        assert sizes[-15:] == [size - len(topics[0]) for size in sizes[:10]] + sizes[10:15]
+        assert eventually(lambda: len(consumer.messages) == 60)
+        assert not consumer.disorder
+        assert {message["topic"] for message in consumer.messages} == set(topics)
+
+
+def test_a_topic_gets_its_number_with_the_first_message_that_is_taken(tmp_path: Path) -> None:
+    topic = "gw/v1/site/box/count/north"
+    with Mosquitto(tmp_path / "broker") as mosquitto, Road(mosquitto.port) as road:
+        link = Link(Broker("127.0.0.1", road.port), client_id="box")
+        sizes = []
+        with link:
+            for refusing in (QUOTA_EXCEEDED, QUOTA_EXCEEDED, None, None):
+                road.refusing = refusing
+                before_bytes, answered = link.sent_bytes, len(link.acks)
+                link.publish_often(topic, b"{}")
+                sizes.append(link.sent_bytes - before_bytes)
+                while len(link.acks) == answered:
+                    link.drive(1.0)
+        assert [code for _, code in link.acks] == [QUOTA_EXCEEDED, QUOTA_EXCEEDED, 0x10, 0x10]
+        assert sizes == [sizes[0], sizes[0], sizes[0], sizes[0] - len(topic)]

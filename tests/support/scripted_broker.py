@@ -16,6 +16,7 @@ class ScriptedBroker:
 
     def __init__(self, scripts: Sequence[bytes], *, hold: bool = False) -> None:
         self.connects: list[bytes] = []
+        self.received: list[bytes] = []  # all of it, by connection
         self._scripts = list(scripts)
         self._hold = hold
         self._ended = threading.Event()
@@ -46,6 +47,7 @@ class ScriptedBroker:
                 self._serve(connection)
 
     def _serve(self, connection: socket.socket) -> None:
+        self.received.append(b"")
         self.connects.append(self._read(connection))
         script = self._scripts[min(len(self.connects), len(self._scripts)) - 1]
         connection.sendall(script)
@@ -56,7 +58,9 @@ class ScriptedBroker:
         """What came, or b"" when the other side has closed."""
         while not self._ended.is_set():
             try:
-                return connection.recv(65536)
+                data = connection.recv(65536)
+                self.received[-1] += data
+                return data
             except TimeoutError:
                 continue
             except ConnectionError:

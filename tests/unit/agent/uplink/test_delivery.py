@@ -51,13 +51,15 @@ class ListLink:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.sent_bytes = 0
         self.sent: list[tuple[int, str, int]] = []  # message id, stream, seq
         self.packets: list[bytes] = []
         self.answered = 0
 
-    def publish(self, topic: str, payload: bytes) -> int:
+    def publish_often(self, topic: str, payload: bytes) -> int:
         self.in_flight += 1
         self.packets.append(topic.encode() + payload)
+        self.sent_bytes += len(self.packets[-1]) + 7  # as in MQTT
         self.sent.append((len(self.sent) + 1, topic.split("/")[4], parse(payload).envelope.seq))
         return len(self.sent)
 
