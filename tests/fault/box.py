@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tenacity import wait_fixed
 
-from agent.clock import SystemClock
+from agent.clock import Stamp, SystemClock
 from agent.contract.event import Crossing, Event, Stream
 from agent.errors import EventStoreError
 from agent.outbox import Outbox
@@ -29,12 +29,33 @@ BIG_BYTES = 20_000  # larger than the rig's broker takes, smaller than the outbo
 MAX_BYTES = 12 * 1024 * 1024
 
 
+class RigClock(SystemClock):
+    """This machine's clocks, but when it booted, and whether its wall clock has been set since, is the rig's to say.
+
+    CONTROL/boot holds the boot's id and where the monotonic clock stood when it began; CONTROL/clock-unset exists
+    while nobody has set the wall clock.
+    """
+
+    def __init__(self, control: Path) -> None:
+        super().__init__()
+        self._unset = control / "clock-unset"
+        self.boot_id, began_s = (control / "boot").read_text().split()
+        self._began_ms = int(float(began_s) * 1000)
+
+    def stamp(self) -> Stamp:
+        now = super().stamp()
+        return Stamp(now.wall_ms, now.mono_ms - self._began_ms, now.trusted)
+
+    def trusted(self) -> bool:
+        return not self._unset.exists()
+
+
 class Box:
-    def __init__(self, outbox: Outbox, control: Path) -> None:
+    def __init__(self, outbox: Outbox, clock: RigClock, control: Path) -> None:
         self.stop = threading.Event()
         self._outbox = outbox
         self._big = control / "big"
-        self._clock = SystemClock()
+        self._clock = clock
 
     def stage(self, stream: Stream, journal: str, track: int) -> None:
         fd = os.open(f"{journal}-{stream.value}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -65,12 +86,14 @@ class Box:
 
 
 def main(path: str, journal: str, first: str, host: str, port: str) -> None:
-    outbox = Outbox(Path(path), max_bytes=MAX_BYTES, alert_reserve_bytes=MAX_BYTES // 4)
+    control = Path(os.environ["FAULT_CONTROL"])
+    clock = RigClock(control)
+    outbox = Outbox(Path(path), max_bytes=MAX_BYTES, alert_reserve_bytes=MAX_BYTES // 4, clock=clock)
     settings = UplinkSettings(
         "site", "box", (Broker(host, int(port)),), ack_timeout_s=3.0, connect_timeout_s=3.0, keepalive_s=5
     )
-    uplink = Uplink(settings, outbox, wait=wait_fixed(0.05))
-    box = Box(outbox, Path(os.environ["FAULT_CONTROL"]))
+    uplink = Uplink(settings, outbox, clock=clock, wait=wait_fixed(0.05))
+    box = Box(outbox, clock, control)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: box.stop.set())
     uplink.start()

@@ -76,6 +76,8 @@ class Campaign:
         self._out_of_order, self._duplicates = len(witness.out_of_order), len(witness.duplicates)
         self.notes += [f"{fault.name}, time {account.times}: {line}" for line in witness.reused]
         witness.reused.clear()
+        arrived = [message for message in witness.messages if message.get("track") in fresh]
+        self.notes += [f"{fault.name}, time {account.times}: {line}" for line in fault.check(rig, arrived)]
         if lost:
             self.notes.append(f"{fault.name}, time {account.times}: lost {sorted(lost)[:10]}")
 

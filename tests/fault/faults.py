@@ -6,16 +6,17 @@ events to it, but only by saying which. Without it, a single event that does not
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tests.fault import disk, wire
-from tests.fault.rig import Rig
+from tests.fault.rig import LIFE, Rig
 from tests.fault.road import QUOTA_EXCEEDED
+
+_TIME_MAY_BE_OFF_MS = 1500
 
 
 class Fault(ABC):
@@ -33,6 +34,10 @@ class Fault(ABC):
 
     def heal(self, rig: Rig) -> None:  # noqa: B027 - some faults are over when they have happened
         pass
+
+    def check(self, rig: Rig, arrived: list[dict[str, Any]]) -> list[str]:
+        """What else is wrong with the events that came, beside what the ledger tells; a line each."""
+        return []
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------
@@ -364,15 +369,82 @@ class ClockJumps(Fault):
         return None if shutil.which("gcc") else "needs gcc to build what makes the wall clock jump"
 
     def inject(self, rig: Rig) -> None:
-        self._set(rig, rig.chance.choice([-86400, 86400]))
+        rig.set_clock(rig.chance.choice([-86400, 86400]))
 
     def heal(self, rig: Rig) -> None:
-        self._set(rig, 0)
+        rig.set_clock(0)
 
-    def _set(self, rig: Rig, offset_s: int) -> None:
-        new = rig.control / "clock-offset-s.new"
-        new.write_text(str(offset_s))
-        os.replace(new, rig.control / "clock-offset-s")
+
+class BootedWithoutClock(Fault):
+    """A new boot with a wall clock years off and no link. The clock is set before the link is back, so everything must
+    leave with the time at which it happened."""
+
+    name = "boot, clock set later"
+    seconds = (0.5, 2.0)
+
+    def __init__(self) -> None:
+        self._dateless: range = range(0)  # lives whose events nothing could date
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        return ClockJumps.why_not()
+
+    def inject(self, rig: Rig) -> None:
+        rig.road.shut()
+        self._boot(rig)
+
+    def heal(self, rig: Rig) -> None:
+        self._set_clock(rig)
+        rig.road.open()
+
+    def check(self, rig: Rig, arrived: list[dict[str, Any]]) -> list[str]:
+        wrong = []
+        for message in arrived:
+            marked = message.get("clock") == "unset"
+            off_ms = message["time"] - rig.happened_ms(message["track"], message["up"])
+            if marked != (message["track"] // LIFE in self._dateless):
+                wrong.append(f"event {message['track']}: time {'' if marked else 'not '}marked as unset")
+            elif not marked and abs(off_ms) > _TIME_MAY_BE_OFF_MS:
+                wrong.append(f"event {message['track']}: time wrong by {off_ms / 1000:.1f} s")
+        return wrong[:5]
+
+    def _boot(self, rig: Rig) -> None:
+        rig.end_box(rig.chance.choice([signal.SIGKILL, signal.SIGTERM]))
+        rig.boot()
+        rig.set_clock(-rig.chance.randrange(86400, 20 * 365 * 86400), known=False)
+        rig.start_box()
+        rig.wait_for_events(20)
+
+    def _set_clock(self, rig: Rig) -> None:
+        rig.set_clock(0)
+        rig.wait_for_events(20)
+
+
+class RebootedAfterClock(BootedWithoutClock):
+    """The clock is set, and the box boots again before anything has left: what it was then must not be forgotten."""
+
+    name = "clock set, then a boot"
+
+    def heal(self, rig: Rig) -> None:
+        self._set_clock(rig)
+        self._boot(rig)
+        super().heal(rig)
+
+
+class RebootedBeforeClock(BootedWithoutClock):
+    """The box boots again before its clock was set: nothing can tell when that was, and its events say so."""
+
+    name = "boot, then a boot"
+
+    def inject(self, rig: Rig) -> None:
+        first = rig.life + 1
+        super().inject(rig)
+        self._dateless = range(first, rig.life + 1)
+
+    def heal(self, rig: Rig) -> None:
+        self._dateless = range(self._dateless.start, rig.life + 1)  # it may have been killed meanwhile
+        self._boot(rig)
+        super().heal(rig)
 
 
 FAULTS: tuple[type[Fault], ...] = (
@@ -398,6 +470,9 @@ FAULTS: tuple[type[Fault], ...] = (
     LogCorrupted,
     Oversized,
     ClockJumps,
+    BootedWithoutClock,
+    RebootedAfterClock,
+    RebootedBeforeClock,
 )
 
 

@@ -25,7 +25,7 @@ from tests.support.mosquitto import Mosquitto
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_PACKET_BYTES = 16_384
-_LIFE = 10_000_000  # numbers for one life of the box's process
+LIFE = 10_000_000  # numbers for one life of the box's process
 
 
 class Rig:
@@ -43,6 +43,8 @@ class Rig:
         self.shim: Path | None = None
         self.kills = 0
         self._lives = 0
+        self._boots: list[float] = []  # where the monotonic clock stood
+        self._began_s: dict[int, float] = {}  # the same, by the number of the process's life
         self._read_to: dict[Path, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._stack = ExitStack()
@@ -52,6 +54,7 @@ class Rig:
             self.control.mkdir(parents=True)
             (self.folder / "journal").mkdir()
             self.shim = _shim(self.folder)
+            self.boot()
             stack.enter_context(self.disk)
             stack.enter_context(self.broker)
             if self.wire is not None:
@@ -79,8 +82,14 @@ class Rig:
     def log(self) -> str:
         return (self.folder / "box.log").read_text(errors="replace")
 
+    @property
+    def life(self) -> int:
+        """Which process of the box runs: its events have numbers from life * 10,000,000 on."""
+        return self._lives
+
     def start_box(self) -> None:
         self._lives += 1
+        self._began_s[self._lives] = self._boots[-1]
         environment = {**os.environ, "FAULT_CONTROL": str(self.control), "FAULT_DISK": str(self.disk.folder)}
         if self.shim is not None:
             environment["LD_PRELOAD"] = str(self.shim)
@@ -88,7 +97,7 @@ class Rig:
             *(self.wire.command if self.wire else []),
             *(sys.executable, "-m", "tests.fault.box", str(self.outbox)),
             str(self.folder / "journal" / f"{self._lives:06}"),
-            str(self._lives * _LIFE + 1),
+            str(self._lives * LIFE + 1),
             self.road.host,
             str(self.road.port),
         ]
@@ -108,6 +117,26 @@ class Rig:
             self.kills += number == signal.SIGKILL
             wanted = (0,) if number == signal.SIGTERM else (-signal.SIGKILL,)
             assert code in wanted, f"the box ended with {code}\n{self.log()[-3000:]}"
+
+    def boot(self) -> None:
+        """From its next start on the box is in a new boot: another id, and its monotonic clock begins at 0."""
+        self._boots.append(time.monotonic())
+        (self.control / "boot").write_text(f"boot-{len(self._boots)} {self._boots[-1]}")
+
+    def set_clock(self, offset_s: int, *, known: bool = True) -> None:
+        """The box's wall clock is so many seconds ahead. known: the box believes it; otherwise nobody has set it."""
+        unset, new = self.control / "clock-unset", self.control / "clock-offset-s.new"
+        if not known:
+            unset.touch()
+        new.write_text(str(offset_s))
+        os.replace(new, self.control / "clock-offset-s")
+        if known:
+            unset.unlink(missing_ok=True)
+
+    def happened_ms(self, track: int, up_ms: int) -> float:
+        """When an event truly happened, UTC Unix ms, from how long its boot had lasted then."""
+        began_s = self._began_s[track // LIFE]
+        return (time.time() - time.monotonic() + began_s) * 1000 + up_ms
 
     def restart_box(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.end_box(number)

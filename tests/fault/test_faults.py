@@ -51,7 +51,8 @@ GROUPS = {
     "the other side": (f.Refused, f.ConsumerAway, f.LinkSevered, f.Oversized),
     "the wire": (f.LinkCut, f.LinkLossy, f.LinkLate, f.LinkThin),
     "the disk": (f.DiskFull, f.DiskReadOnly, f.DiskBroken),
-    "sync and clock": (f.SyncFails, f.ClockJumps),
+    "sync": (f.SyncFails,),
+    "the clock": (f.ClockJumps, f.BootedWithoutClock, f.RebootedAfterClock, f.RebootedBeforeClock),
     "the database": (f.HeaderCorrupted, f.PageCorrupted, f.LogCorrupted),
 }
 
