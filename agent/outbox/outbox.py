@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 _REMOVE_AFTER_S = 1.0  # acknowledged rows are deleted together: each commit of its own costs a sync and 9 kB of wear
 _REMOVE_AT_ROWS = 500
 _TIDY_EVERY_S = 10.0
+_GIVE_BACK_STEPS = 8  # at each tidying, of 2 MB: what a week without a link has filled is free again minutes later
 _EVICT_ROWS = 256
 _RESERVE_BYTES = 3 * 1024 * 1024  # more than the log can hold, so that log and file can be mended on a full disk
 _MAX_BODY_BYTES = 128 * 1024
@@ -406,7 +407,9 @@ class Outbox:
             store = self._ready()
             with store.transaction():
                 self._note_clock(store)
-            if store.unused_pages() > 2 * sql.WAL_PAGES:
+            for _ in range(_GIVE_BACK_STEPS):
+                if self._requests or store.unused_pages() <= 2 * sql.WAL_PAGES:
+                    break
                 store.give_back(sql.WAL_PAGES)
             store.checkpoint()
         except (sqlite3.Error, OSError) as exc:
