@@ -1,0 +1,197 @@
+"""Test vectors for those who port the consumer: `python -m agent.contract.vectors` writes vectors.json.
+
+messages    a topic, the fields, and the same payload in JSON and in CBOR; byte for byte what a box sends
+refused     payloads that are none: a consumer drops them, and does not fall over
+ledger      runs of the reference consumer: what it is told, step by step, and what it must answer
+
+A test fails when the file is older than the code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.contract.event import (
+    Body,
+    CameraSilent,
+    Counts,
+    Crossing,
+    Dwell,
+    Gap,
+    LineCount,
+    NewLedger,
+    Stream,
+    ZoneEnter,
+    ZoneExit,
+    ZoneOccupancy,
+)
+from agent.contract.ledger import Ledger
+from agent.contract.topics import BoxTopics
+from agent.contract.wire import Envelope, body_json, decode, encode
+
+PATH = Path(__file__).with_name("vectors.json")
+
+_TOPICS = BoxTopics("cua-bac", "gw-01")
+_PLAIN = Envelope(epoch=2671403458, seq=1234, time_ms=1763966823123, up_ms=123456)
+_LATE = replace(_PLAIN, seq=1235, late_s=3600)
+_UNDATED = replace(_PLAIN, seq=1, time_ms=315532812000, boot=16, clock_unset=True)
+
+EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
+    (
+        "a line crossing",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        Crossing(line="gate", direction="in", object_class="car", track=57),
+    ),
+    (
+        "a crossing sent an hour after it happened",
+        Stream.ALERT,
+        "north",
+        _LATE,
+        Crossing(line="gate", direction="out", object_class="motorcycle", track=58),
+    ),
+    (
+        "an event of an earlier boot, whose clock was never set",
+        Stream.ALERT,
+        "north",
+        _UNDATED,
+        Crossing(line="gate", direction="in", object_class="truck", track=3),
+    ),
+    ("into a zone", Stream.ALERT, "north", _PLAIN, ZoneEnter(zone="yard", object_class="person", track=60)),
+    ("out of it", Stream.ALERT, "north", _PLAIN, ZoneExit(zone="yard", object_class="person", track=60, dwell_s=12.5)),
+    ("inside for long", Stream.ALERT, "north", _PLAIN, Dwell(zone="yard", object_class="bus", track=61, dwell_s=300.0)),
+    (
+        "a camera gives no pictures",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        CameraSilent(state="raised", alert="c1f0a9d2", reason="no picture for 5 s"),
+    ),
+    (
+        "and gives them again",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        CameraSilent(state="cleared", alert="c1f0a9d2", lasted_s=92.4),
+    ),
+    (
+        "numbers that will not come",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        Gap(stream=Stream.READING, first=1001, last=1256, reason="disk-full"),
+    ),
+    (
+        "numbers of an earlier epoch that will not come",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        Gap(stream=Stream.COUNT, first=7, last=7, reason="corrupt", of=77),
+    ),
+    (
+        "a new store",
+        Stream.ALERT,
+        "box",
+        replace(_PLAIN, seq=1),
+        NewLedger(of=77, salvaged=120, reason="database disk image is malformed", file="outbox.db.damaged"),
+    ),
+    (
+        "the counts of a minute",
+        Stream.COUNT,
+        "north",
+        _PLAIN,
+        Counts(
+            interval_s=60.0,
+            lines=(
+                LineCount(line="gate", direction="in", object_class="car", n=12),
+                LineCount(line="gate", direction="in", object_class="motorcycle", n=31),
+            ),
+            zones=(ZoneOccupancy(zone="yard", mean=0.25, peak=2),),
+            seen_s=59.8,
+        ),
+    ),
+)
+
+REFUSED: tuple[tuple[str, bytes], ...] = (
+    ("nothing", b""),
+    ("neither an object nor a map", b"hello"),
+    ("a list", b"[1,2,3]"),
+    ("cut short", b'{"epoch":1,"seq":2'),
+    ("CBOR, cut short", bytes.fromhex("a20001")),
+    ("CBOR with a date in it", bytes.fromhex("a102c11a514b67b0")),
+)
+
+RUNS: tuple[tuple[str, bool, tuple[tuple[Any, ...], ...]], ...] = (
+    ("in order, and a repeat", True, (("take", 77, 1), ("take", 77, 2), ("take", 77, 2), ("missing",))),
+    (
+        "a hole, filled later",
+        True,
+        (("take", 77, 1), ("take", 77, 5), ("missing",), ("take", 77, 3), ("take", 77, 3), ("missing",)),
+    ),
+    (
+        "a hole that is excused, before and after it shows",
+        True,
+        (("take", 77, 1), ("excuse", 77, 3, 4), ("take", 77, 6), ("missing",), ("excuse", 77, 2, 5), ("missing",)),
+    ),
+    ("what was excused may come all the same", True, (("excuse", 77, 1, 3), ("take", 77, 4), ("take", 77, 2))),
+    (
+        "a new epoch begins at 1, and the old one may still go on",
+        True,
+        (("take", 77, 1), ("take", 91, 2), ("take", 77, 2), ("take", 91, 1), ("missing",)),
+    ),
+    ("joined while it runs", False, (("take", 77, 500), ("take", 77, 502), ("take", 77, 499), ("missing",))),
+    ("an epoch that begins while one listens", False, (("take", 77, 500), ("take", 91, 2), ("missing",))),
+    ("the newest have not come", True, (("take", 77, 3), ("behind", 77, 5), ("behind", 77, 3), ("behind", 91, 2))),
+)
+
+
+def build() -> dict[str, Any]:
+    return {
+        "about": "Test vectors of the gateway-agent contract v1; see agent/README.md. Payloads of CBOR are in hex.",
+        "messages": [_message(*example) for example in EXAMPLES],
+        "refused": [{"name": name, "hex": payload.hex()} for name, payload in REFUSED],
+        "ledger": [
+            {"name": name, "from_start": from_start, "steps": _played(from_start, steps)}
+            for name, from_start, steps in RUNS
+        ],
+    }
+
+
+def _message(name: str, stream: Stream, source: str, envelope: Envelope, body: Body) -> dict[str, Any]:
+    text = encode(envelope, body_json(body), "json")
+    return {
+        "name": name,
+        "topic": _TOPICS.ledger(stream, source),
+        "fields": decode(text),
+        "json": text.decode(),
+        "cbor": encode(envelope, body_json(body), "cbor").hex(),
+    }
+
+
+def _played(from_start: bool, steps: tuple[tuple[Any, ...], ...]) -> list[dict[str, Any]]:
+    """Every step with its answer."""
+    ledger, key = Ledger(from_start=from_start), ("cua-bac", "gw-01", "alert")
+    played: list[dict[str, Any]] = []
+    for what, *numbers in steps:
+        answer: Any = getattr(ledger, what)(key, *numbers)
+        if what == "take":
+            answer = {
+                "repeat": answer.repeat,
+                "late": answer.late,
+                "missing": answer.missing,
+                "new_epoch": answer.new_epoch,
+            }
+        played.append({what: numbers, **({} if what == "excuse" else {"gives": answer})})
+    return played
+
+
+def text() -> str:
+    return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(text(), encoding="utf-8")
