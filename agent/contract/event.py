@@ -23,12 +23,30 @@ class Stream(StrEnum):
     READING = "reading"
 
 
-ObjectClass = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ObjectClass = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck", "vehicle"]
+"""`vehicle`: something drove there, and what it was could not be told."""
 Direction = Literal["in", "out"]
+Severity = Literal["info", "warning", "critical"]
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Evidence(Body):
+    """The picture that belongs to an alert. It stays on the box unless the box's policy or a request sends it."""
+
+    id: str = Field(description="its name on the topic `evidence/<id>` and in requests")
+    sha256: str = Field(description="of the JPEG, hexadecimal")
+    bytes: int = Field(ge=1, description="size of the JPEG")
+
+
+class Alert(Body):
+    """What every alert carries that a rule of the configuration raised, beside what happened."""
+
+    rule: str = Field(description="the rule's id in the configuration")
+    severity: Severity
+    evidence: Evidence | None = None
 
 
 class Crossing(Body):

@@ -85,6 +85,11 @@ KEYS: dict[str, int] = {
     "cpu_c": 62,
     "rss_bytes": 63,
     "disk_free_bytes": 64,
+    "rule": 65,
+    "severity": 66,
+    "evidence": 67,
+    "sha256": 68,
+    "attributes": 69,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

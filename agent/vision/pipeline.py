@@ -121,7 +121,7 @@ class Pipeline:
             self._held.setdefault(happening.track, []).append(happening)
         self._confirmed.update(int(i) for i in tracks.ids[tracks.confirmed])
         self._class_ids.update(zip(tracks.ids.tolist(), tracks.class_ids.tolist(), strict=True))
-        passed: list[Happening] = []
+        passed = self._held.pop(0, [])  # speaks of no object, so there is none to be confirmed
         for track in list(self._held):
             if track in self._confirmed:
                 class_id = self._class_ids[track]

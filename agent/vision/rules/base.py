@@ -26,6 +26,7 @@ class Happening:
     track: the id of the object it speaks of, or 0 where it speaks of none.
     class_ids: the classes the rule is about. A track's class is voted over its life, so it is judged, and filled into
     the body, when the word is let through.
+    evidence: the rule wants a picture of it.
     """
 
     body: Body
@@ -33,6 +34,7 @@ class Happening:
     frame_index: int
     mono_s: float
     class_ids: frozenset[int] = frozenset()
+    evidence: bool = False
 
 
 class Rule(Protocol):
