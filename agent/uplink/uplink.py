@@ -37,8 +37,9 @@ from agent.uplink.settings import Broker, UplinkSettings
 _log = logging.getLogger(__name__)
 
 _SETTLED_S = 60.0  # a connection that lived this long was a good one: the waits start small again
-_FIRST_WAIT_S = 2.0  # drawn from 0 to this, so that a city's boxes do not all come back in one second
+FIRST_WAIT_S = 5.0  # drawn from 0 to this, so that a city's boxes do not all come back in one second
 _LONGEST_WAIT_S = 30.0
+RECONNECT_WAIT = wait_random_exponential(multiplier=FIRST_WAIT_S, max=_LONGEST_WAIT_S)
 _TAKEN_OVER_WAIT_S = 60.0  # two boxes with one name would throw each other out all day
 _PROBE_TIMEOUT_S = 2.0
 _IDLE_S = 1.0
@@ -94,7 +95,7 @@ class Uplink:
         self._outbox = outbox
         self._clock = clock or SystemClock()
         self._handlers: dict[str, Handler] = {"ping": self._ping, **(handlers or {})}
-        self._wait = wait or wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
+        self._wait = wait or RECONNECT_WAIT
         rate = Rate(settings.max_bytes_per_s, settings.burst_bytes)
         self._delivery = delivery or Delivery(outbox, self._topics, settings.payload, rate=rate)
         self._started_s = time.monotonic()
@@ -195,7 +196,7 @@ class Uplink:
                 self._error = f"{type(exc).__name__}: {exc}"
                 self._stopping.wait(_LONGEST_WAIT_S)
                 continue
-            self._stopping.wait(random.uniform(0, _FIRST_WAIT_S))
+            self._stopping.wait(random.uniform(0, FIRST_WAIT_S))
 
     def _session(self) -> None:
         """One connection from beginning to end. Raises UplinkDown if it did not live long; returns otherwise."""
@@ -275,8 +276,9 @@ class Uplink:
         self._link = link
         # Before our own birth replaces it: the last one says whether another box goes by our name.
         link.subscribe(self._topics.state, qos=0)
-        self._announce(link, online=True, reason="started")
+        # Before the birth too: whoever reads that we are here may send a command at once.
         subscription = link.subscribe(self._topics.command)
+        self._announce(link, online=True, reason="started")
         first = self._settings.brokers[0]
         probe_at_s = math.inf if link.broker == first else time.monotonic() + self._settings.return_after_s
         leaving = False
