@@ -70,7 +70,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forget everything learned and followed, as before the first frame; only numbers are not given out again."""
         self._size_wh_px: tuple[int, int] | None = None
-        self._begin((0, 0))
+        self._begin(None)
 
     def process(self, frame: Frame) -> Seen:
         """Frames of one camera, in the order of their mono_s."""
@@ -110,10 +110,10 @@ class Pipeline:
         said += [h for alert in self._rules.alerts for h in alert.end()]
         return said + self._counts.flush(self._last_index)
 
-    def _begin(self, size_wh_px: tuple[int, int]) -> None:
+    def _begin(self, size_wh_px: tuple[int, int] | None) -> None:
         self._motion = Motion()
         self._tracker = Tracker(first_id=self._tracker.next_id)
-        self._rules = self._make_rules(size_wh_px)
+        self._rules = self._make_rules(size_wh_px) if size_wh_px else Rules((), ())
         self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
         self._held: dict[int, list[Happening]] = {}
         self._confirmed: set[int] = set()

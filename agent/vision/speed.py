@@ -40,7 +40,9 @@ _EDGE_PX = 2.0  # a box that ends at the picture's edge is cut off there, and no
 
 # Of a box's edge, in shares of the box's size (the root of its area), on top of a pixel.
 _SCATTER = 0.03
-_SLOWLY = 1.6  # neighbouring boxes err alike, which hides from the scatter what it does to the slope
+_ALIKE_S = (
+    0.2  # time constant: boxes that follow each other err alike, so that many of them tell less than they seem to
+)
 _ASIDE = 0.05  # of the box's height: how far its lower edge may be off all the time
 _EXPECTED_WEIGHT = 4.0  # what is known of scatter counts as much as so many sightings
 
@@ -144,8 +146,10 @@ class Speedometer:
         return self._now_s - self._seen[track][-1][0] > _WINDOW_S
 
     def _lately(self, track: int) -> tuple[Doubles, Doubles]:
-        """Times (n,) and boxes (n, 4) of the last second."""
+        """Times (n,) and boxes (n, 4) of the last second, or the last few, where looks are further apart."""
         seen = [entry for entry in self._seen[track] if self._now_s - entry[0] <= _WINDOW_S]
+        if len(seen) < _LEAST_POINTS:
+            seen = list(self._seen[track])[-_LEAST_POINTS:]
         return np.array([at_s for at_s, _ in seen]), np.array([box for _, box in seen], np.float64).reshape(-1, 4)
 
 
@@ -167,7 +171,8 @@ def _fitted(ground: GroundPlane, times_s: Doubles, places_px: Doubles, boxes: Do
     left_m = (ground_m[0] - np.average(ground_m[0], axis=0, weights=weights) - apart_s[:, None] * velocity) @ way
     seen, known = float((weights * left_m**2).sum()), _EXPECTED_WEIGHT
     scattered = (known + seen) / (known + len(times_s) - 2)  # 1: as boxes of this size are known to
-    by_scatter = 2 * _SLOWLY * np.sqrt(scattered / (weights * apart_s**2).sum())
+    alike = np.exp(-np.diff(times_s).mean() / _ALIKE_S)
+    by_scatter = 2 * np.sqrt(scattered / (weights * apart_s**2).sum() * (1 + alike) / (1 - alike))
 
     aside_px = np.stack([np.zeros(len(times_s)), _ASIDE * sides[:, 1]], axis=1)
     by_aside = max(

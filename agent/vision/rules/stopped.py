@@ -35,7 +35,7 @@ class _Spot:
     centre: npt.NDArray[np.float32]  # lately
     stood_at: npt.NDArray[np.float32]  # the centre it has not moved from
     since_s: float
-    seen_s: float
+    at_s: float  # time of the last update
     lost_s: float | None = None
 
 
@@ -56,8 +56,8 @@ class StoppedRule:
                 spot.lost_s = now_s
                 self._lost.append(spot)
         self._lost = [spot for spot in self._lost if spot.lost_s is not None and now_s - spot.lost_s <= _REMEMBER_S]
-        for row in np.flatnonzero(tracks.seen).tolist():
-            self._see(int(tracks.ids[row]), tracks.boxes_xyxy_px[row], now_s)
+        for track, box in zip(tracks.ids.tolist(), tracks.boxes_xyxy_px, strict=True):
+            self._see(track, box, now_s)  # not seen: it is where it was
         inside = self._zone.inside()
         return [
             Finding(
@@ -77,9 +77,9 @@ class StoppedRule:
         spot = self._spots.get(track)
         if spot is None:
             spot = self._spots[track] = self._found_again(box) or _Spot(track, box, centre, centre, now_s, now_s)
-        share = np.float32(1.0 - np.exp(-(now_s - spot.seen_s) / _STEADY_S))
+        share = np.float32(1.0 - np.exp(-(now_s - spot.at_s) / _STEADY_S))
         spot.centre = np.asarray(spot.centre + share * (centre - spot.centre), np.float32)
-        spot.box, spot.seen_s = box, now_s
+        spot.box, spot.at_s = box, now_s
         size = float(np.sqrt(geometry.areas(box[None])[0]))
         if float(np.hypot(*(spot.centre - spot.stood_at))) > _MOVED * size:
             spot.stood_at, spot.since_s = spot.centre, now_s
