@@ -97,9 +97,11 @@ class Speedometer:
         self._ground = ground
         self._seen: dict[int, deque[tuple[float, npt.NDArray[np.float32]]]] = {}  # time and box
         self._now_s = 0.0
+        self._told: dict[int, Speed | None] = {}  # for this frame, as several rules ask
 
     def update(self, frame: Frame, tracks: Tracks) -> None:
         self._now_s = tracks.mono_s
+        self._told.clear()
         for track in tracks.ended:
             self._seen.pop(track, None)
         boxes = tracks.boxes_xyxy_px
@@ -118,15 +120,9 @@ class Speedometer:
         """None where the camera is not calibrated, or too little of it was seen where it is."""
         if self._ground is None or track not in self._seen:
             return None
-        if self._stands(track):
-            return Speed(0.0, _MOST_KMH)
-        times_s, boxes = self._lately(track)
-        if len(times_s) < _LEAST_POINTS or times_s[-1] - times_s[0] < _LEAST_SPAN_S:
-            return None
-        places_px = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
-        if not self._ground.holds_for(places_px):
-            return None
-        return _fitted(self._ground, times_s, places_px, boxes)
+        if track not in self._told:
+            self._told[track] = self._measured(track, self._ground)
+        return self._told[track]
 
     def lengths_per_s(self, track: int) -> float | None:
         """In roots of its own box's area, as seen in the picture; None before enough of it was seen."""
@@ -140,6 +136,15 @@ class Speedometer:
         sides = boxes[:, 2:] - boxes[:, :2]
         slope = _slope(times_s, (boxes[:, :2] + boxes[:, 2:]) / 2, np.ones(len(times_s)))
         return float(np.hypot(*slope) / np.sqrt(np.prod(sides, axis=1).mean()))
+
+    def _measured(self, track: int, ground: GroundPlane) -> Speed | None:
+        if self._stands(track):
+            return Speed(0.0, _MOST_KMH)
+        times_s, boxes = self._lately(track)
+        if len(times_s) < _LEAST_POINTS or times_s[-1] - times_s[0] < _LEAST_SPAN_S:
+            return None
+        places_px = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
+        return _fitted(ground, times_s, places_px, boxes) if ground.holds_for(places_px) else None
 
     def _stands(self, track: int) -> bool:
         """Not looked for any more, and not ended either: the gate is shut, because nothing moves."""
@@ -155,40 +160,38 @@ class Speedometer:
 
 def _fitted(ground: GroundPlane, times_s: Doubles, places_px: Doubles, boxes: Doubles) -> Speed | None:
     sides = boxes[:, 2:] - boxes[:, :2]
-    scatter_px = 1.0 + _SCATTER * np.sqrt(np.prod(sides, axis=1))
-    ground_m = ground.metres(places_px)
-    per_px = np.stack([ground.metres(places_px + step)[0] - ground_m[0] for step in np.eye(2)])  # (2, n, 2)
+    scatter_px = 1.0 + _SCATTER * np.sqrt(sides[:, 0] * sides[:, 1])
+    aside_px = np.stack([np.zeros(len(times_s)), _ASIDE * sides[:, 1]], axis=1)
+    across_px, along_px = np.eye(2)
+    moved = np.stack([places_px + step for step in (0, across_px, along_px, aside_px, -aside_px)])
+    seen_m, across_m, along_m, below_m, above_m = ground.metres(moved.reshape(-1, 2))[0].reshape(5, -1, 2)
+    per_px = np.stack([across_m - seen_m, along_m - seen_m])  # (2, n, 2)
     # Which way it goes, and then, with that known, the fit proper: far down the road a pixel is metres along it and
     # centimetres across.
-    roughly = _slope(times_s, ground_m[0], 1 / (scatter_px**2 * (per_px**2).sum(axis=(0, 2))))
+    roughly = _slope(times_s, seen_m, 1 / (scatter_px**2 * (per_px**2).sum(axis=(0, 2))))
     way = roughly / max(float(np.hypot(*roughly)), 1e-9)
     scatter_m = scatter_px * np.sqrt(((per_px @ way) ** 2).sum(axis=0))
     weights = 1 / scatter_m**2
-    velocity = _slope(times_s, ground_m[0], weights)
+    others_m = ground.metres(places_px)[1:]
+    velocity, below, above, *others = _slope(times_s, np.stack([seen_m, below_m, above_m, *others_m]), weights)
     speed = float(np.hypot(*velocity))
 
-    apart_s = times_s - np.average(times_s, weights=weights)
-    left_m = (ground_m[0] - np.average(ground_m[0], axis=0, weights=weights) - apart_s[:, None] * velocity) @ way
-    seen, known = float((weights * left_m**2).sum()), _EXPECTED_WEIGHT
-    scattered = (known + seen) / (known + len(times_s) - 2)  # 1: as boxes of this size are known to
+    share = weights / weights.sum()
+    apart_s = times_s - share @ times_s
+    left_m = (seen_m - share @ seen_m - apart_s[:, None] * velocity) @ way
+    scattered = (_EXPECTED_WEIGHT + weights @ left_m**2) / (_EXPECTED_WEIGHT + len(times_s) - 2)  # 1: as expected
     alike = np.exp(-np.diff(times_s).mean() / _ALIKE_S)
-    by_scatter = 2 * np.sqrt(scattered / (weights * apart_s**2).sum() * (1 + alike) / (1 - alike))
-
-    aside_px = np.stack([np.zeros(len(times_s)), _ASIDE * sides[:, 1]], axis=1)
-    by_aside = max(
-        abs(float(np.hypot(*_slope(times_s, ground.metres(places_px + way_off)[0], weights))) - speed)
-        for way_off in (aside_px, -aside_px)
-    )
-    others = [float(np.hypot(*_slope(times_s, other, weights))) - speed for other in ground_m[1:]]
-    by_calibration = np.sqrt(np.square(others).sum())
+    by_scatter = 2 * np.sqrt(scattered / (weights @ apart_s**2) * (1 + alike) / (1 - alike))
+    by_aside = max(abs(float(np.hypot(*other)) - speed) for other in (below, above))
+    by_calibration = np.sqrt(np.square(np.hypot(*np.array(others).T) - speed).sum())
 
     kmh, error_kmh = 3.6 * speed, 3.6 * float(np.sqrt(by_scatter**2 + by_aside**2 + by_calibration**2))
     return Speed(kmh, error_kmh) if error_kmh <= max(_MOST_SHARE * kmh, _MOST_KMH) else None
 
 
 def _slope(times_s: Doubles, places: Doubles, weights: Doubles) -> Doubles:
-    """(2,): the change per second of the places (n, 2), by weighted least squares."""
-    apart_s = times_s - np.average(times_s, weights=weights)
+    """The change per second of the places (…, n, 2), by weighted least squares: (…, 2)."""
+    apart_s = times_s - (weights @ times_s) / weights.sum()
     weighed = weights * apart_s
     slope: Doubles = (weighed @ places) / (weighed @ apart_s)
     return slope

@@ -40,10 +40,11 @@ _EVERY_S = 0.5
 _DIFFERS = 22.0  # grey levels from the background
 _MOVES = 12.0  # grey levels from the look before
 _SETTLED_S = 2.0  # differs and is still for so long: a thing, perhaps
+_RESTS = 0.9  # of its pixels must have settled
 _LEAST_PX = 16  # at this size, a square of four
 _LARGEST = 0.2  # of the picture: what changes more of it is light
 
-_LEARN_PER_S = 1.0  # grey levels per second: dusk is slower, a thing is not learned before it is known as one
+_LEARN_PER_S = 1.0  # grey levels per second: dusk is slower
 _WARM_UP_S = 5.0
 _GROWN = 0.08  # boxes end at the edge of what they are around, and shadows go beyond
 _NEAR = 0.6  # of its own width and height around somebody: an arm's length, and a bag's
@@ -88,13 +89,12 @@ class Things:
         if len(self._background) and now_s - self._looked_s < _EVERY_S:
             return
         grey = self._small_grey(frame)
-        boxes = tracks.boxes_xyxy_px[tracks.confirmed | plain(tracks)]
-        covered = self._covered(geometry.grown(boxes, _GROWN))
+        covered = self._covered(geometry.grown(tracks.boxes_xyxy_px, _GROWN))
         if not len(self._background):
             self._background, self._last, self._known = grey.copy(), grey, ~covered
             self._began_s = self._looked_s = now_s
         elapsed_s, self._looked_s = now_s - self._looked_s, now_s
-        self._recent.append((now_s, boxes))
+        self._recent.append((now_s, tracks.boxes_xyxy_px[tracks.confirmed | plain(tracks)]))
         while now_s - self._recent[0][0] > _RECENT_S + _SETTLED_S:
             self._recent.popleft()
 
@@ -107,8 +107,8 @@ class Things:
         differs = _distance(grey, self._background) > _DIFFERS
         self._differs_s = np.where(differs & free, self._differs_s + np.float32(elapsed_s), np.float32(0.0))
         self._review(differs, free, now_s)
-        self._find(grey, now_s)
-        self._learn(grey, free, elapsed_s)
+        self._find(grey, covered, now_s)
+        self._learn(grey, free & ~differs, elapsed_s)
 
     def _review(self, differs: Mask, free: Mask, now_s: float) -> None:
         """Which things are still there. What is covered at the moment is; nobody can say otherwise."""
@@ -120,14 +120,18 @@ class Things:
             if now_s - thing.as_found_s > _GONE_S or now_s - thing.since_s > _PART_OF_SCENE_S:
                 self.all.remove(thing)
 
-    def _find(self, grey: Floats, now_s: float) -> None:
-        settled = (self._differs_s >= _SETTLED_S).astype(np.uint8)
-        if not settled.any():
+    def _find(self, grey: Floats, covered: Mask, now_s: float) -> None:
+        if not (self._differs_s >= _SETTLED_S).any():
             return
-        joined = cv2.morphologyEx(settled, cv2.MORPH_CLOSE, _AROUND)
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+        differs = cv2.morphologyEx((self._differs_s > 0).astype(np.uint8), cv2.MORPH_CLOSE, _AROUND)
+        hidden = cv2.dilate(covered.view(np.uint8), _AROUND).view(np.bool_)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(differs, connectivity=8)
         for label in range(1, count):
-            mask = labels == label
+            mask = (labels == label) & (self._differs_s > 0)
+            ages_s = self._differs_s[mask]
+            # Half a thing is none: it waits until whoever is before it or beside it has gone, and it has come to rest.
+            if (mask & hidden).any() or np.count_nonzero(ages_s >= _SETTLED_S) < _RESTS * len(ages_s):
+                continue
             if any(np.count_nonzero(thing.mask & mask) for thing in self.all):
                 continue  # the same thing, or a bit of it
             left, top, wide, high, area = stats[label].tolist()
@@ -135,10 +139,10 @@ class Things:
             if area >= _LEAST_PX and self._may_be_a_thing(mask, box) and len(self.all) < _MOST_THINGS:
                 self._number += 1
                 what = "left" if _edges(grey, mask) > _edges(self._background, mask) else "removed"
-                since_s = now_s - float(self._differs_s[mask].max())
+                since_s = now_s - float(np.median(ages_s))
                 self.all.append(Thing(self._number, cast(Literal["left", "removed"], what), mask, box, since_s, now_s))
-            elif area >= _LEAST_PX:
-                self._background[mask] = grey[mask]  # light, or a vehicle: belongs to the picture from now on
+            else:
+                self._background[mask] = grey[mask]  # light, or a vehicle: part of the picture from now on
                 self._differs_s[mask] = 0.0
 
     def _may_be_a_thing(self, mask: Mask, box: Floats) -> bool:
@@ -152,14 +156,12 @@ class Things:
         itself = (geometry.iou(somebody, box[None]) > _ITSELF_IOU).any()
         return bool(near and not itself)
 
-    def _learn(self, grey: Floats, free: Mask, elapsed_s: float) -> None:
-        """Creep towards what is seen, where nobody is and no thing lies."""
-        learn = free.copy()
-        for thing in self.all:
-            learn &= ~thing.mask
+    def _learn(self, grey: Floats, alike: Mask, elapsed_s: float) -> None:
+        """Creep towards what is seen where it is nearly what was expected. What differs is learned at once or not at
+        all, once it is known whether it is a thing."""
         haste = 10.0 if self._looked_s - self._began_s < _WARM_UP_S else 1.0
         step = _LEARN_PER_S * haste * elapsed_s
-        self._background += np.where(learn, np.clip(grey - self._background, -step, step), 0.0)
+        self._background += np.where(alike, np.clip(grey - self._background, -step, step), np.float32(0.0))
 
     def _small_grey(self, frame: Frame) -> Floats:
         small = cv2.resize(frame.image_bgr, self._shape[::-1], interpolation=cv2.INTER_AREA)
