@@ -44,7 +44,7 @@ def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, OSError, ValueError) as exc:  # unknown, a folder of zones, no name at all
-        raise ValueError(f'found {name!r}; wanted a time zone such as "Asia/Ho_Chi_Minh"') from exc
+        raise ValueError(f'found {name!r}; wanted a time zone of this system, such as "Asia/Ho_Chi_Minh"') from exc
     return name
 
 
@@ -380,7 +380,10 @@ class Config(Table):
     @model_validator(mode="after")
     def _schedules_have_a_timezone(self) -> Self:
         if any(rule.schedule for camera in self.camera for rule in camera.rule):
-            _timezone(self.box.timezone)  # the default one, too: a system without tzdata has none
+            try:
+                _timezone(self.box.timezone)  # the default one, too: a system without tzdata has none
+            except ValueError as exc:
+                raise ValueError(f"box.timezone: {exc}") from exc
         return self
 
     def camera_named(self, camera_id: str) -> CameraConfig:
@@ -466,7 +469,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key}: {context.get('error', error['msg'])}"
     if kind == "missing" and not _is_table(loc):
         return f"{key}: missing; this key is needed"
-    if kind in ("missing", "model_type", "model_attributes_type", "tuple_type", "too_long"):
+    if kind in ("missing", "model_type", "dict_type", "tuple_type", "too_long"):
         wanted = _shape(loc)
     else:
         wanted = _WANTED[kind].format_map(context) if kind in _WANTED else error["msg"]
@@ -488,7 +491,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
         return "a list of points [[x, y], [x, y], …]"
     if name in ("a", "b", "polygon", "points"):
         return "a point [x, y], two numbers from 0 to 1"
-    return 'a list, such as ["car", "bus"]'
+    return 'a list, such as ["Mo-Fr 22:00-05:00"]' if name == "schedule" else 'a list, such as ["car", "bus"]'
 
 
 _LISTS = ("broker", "camera", "line", "zone", "rule")
