@@ -90,6 +90,16 @@ KEYS: dict[str, int] = {
     "evidence": 67,
     "sha256": 68,
     "attributes": 69,
+    "speed_kmh": 70,
+    "speed_error_kmh": 71,
+    "limit_kmh": 72,
+    "mean_speed_kmh": 73,
+    "mean_speed_lengths_per_s": 74,
+    "headway_s": 75,
+    "flows": 76,
+    "vehicles": 77,
+    "people": 78,
+    "place": 79,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""
