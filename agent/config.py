@@ -41,6 +41,7 @@ Id = Annotated[str, AfterValidator(check_id)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ReaderName = Literal["colour"]
 ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
 
 
@@ -106,6 +107,16 @@ class OutboxConfig(Table):
         return self
 
 
+class EvidenceConfig(Table):
+    """Pictures that belong to alerts, for the rules that ask for one."""
+
+    path: Path = Field(Path("/var/lib/gateway-agent/evidence"), description="folder, on a disk that stays")
+    max_mb: int = Field(200, ge=1, le=65536, description="the oldest give way above this")
+    max_days: float = Field(14.0, gt=0, le=366, description="a picture is kept no longer than this")
+    send: Literal["request", "always"] = Field("request", description="which pictures leave the box by themselves")
+    pixelate: Literal["others", "all", "none"] = Field("others", description="whom to make unrecognisable")
+
+
 class DetectorConfig(Table):
     """The network that finds people and vehicles."""
 
@@ -164,6 +175,7 @@ class CameraConfig(Table):
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
     count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
+    readers: tuple[ReaderName, ...] = Field((), description="what else to read of each object that is followed")
     line: tuple[LineConfig, ...] = ()
     zone: tuple[ZoneConfig, ...] = ()
 
@@ -189,6 +201,7 @@ class Config(Table):
     broker: tuple[BrokerConfig, ...] = Field((), description="none: everything is buffered until there is one")
     uplink: UplinkConfig = UplinkConfig()
     outbox: OutboxConfig = OutboxConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     detector: DetectorConfig = DetectorConfig()
     camera: tuple[CameraConfig, ...] = Field(min_length=1)
     health: HealthConfig = HealthConfig()

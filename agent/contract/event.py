@@ -41,12 +41,18 @@ class Evidence(Body):
     bytes: int = Field(ge=1, description="size of the JPEG")
 
 
+Attributes = Annotated[
+    dict[str, str] | None, Field(description="what the camera's readers say of the object, by name: colour …")
+]
+
+
 class Alert(Body):
     """What every alert carries that a rule of the configuration raised, beside what happened."""
 
     rule: str = Field(description="the rule's id in the configuration")
     severity: Severity
     evidence: Evidence | None = None
+    attributes: Attributes = None
 
 
 class Crossing(Body):
@@ -57,6 +63,7 @@ class Crossing(Body):
     direction: Direction
     object_class: ObjectClass = Field(alias="class")
     track: int = Field(ge=1, description="the object's number on this camera; not reused until the agent starts anew")
+    attributes: Attributes = None
 
 
 class ZoneEnter(Body):

@@ -48,6 +48,13 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         Crossing(line="gate", direction="in", object_class="car", track=57),
     ),
     (
+        "a crossing of a car whose colour was read",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        Crossing(line="gate", direction="in", object_class="car", track=57, attributes={"colour": "red"}),
+    ),
+    (
         "a crossing sent an hour after it happened",
         Stream.ALERT,
         "north",
