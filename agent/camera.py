@@ -53,6 +53,11 @@ def make_pipeline(camera: CameraConfig, detector: Detector, *, motion_gate: bool
     )
 
 
+def wants_evidence(camera: CameraConfig) -> bool:
+    """Whether a rule of this camera asks for pictures: where none does, none are kept in mind."""
+    return any(rule.evidence for rule in getattr(camera, "rule", ()))
+
+
 def _rules(camera: CameraConfig, frame_wh_px: tuple[int, int]) -> Rules:
     scale = np.asarray(frame_wh_px, np.float32)
     return Rules(

@@ -83,7 +83,7 @@ class Health(Part):
     cameras: dict[str, CameraHealth] = Field(default_factory=dict)
     outbox: OutboxHealth | None = None
     link: LinkHealth | None = None
-    evidence: EvidenceHealth | None = Field(default=None, description="where a rule asks for pictures")
+    evidence: EvidenceHealth | None = Field(default=None, description="where there are pictures")
     cpu_c: float | None = Field(default=None, description="temperature of the processor")
     rss_bytes: int | None = Field(default=None, ge=0)
     disk_free_bytes: int | None = Field(default=None, ge=0)

@@ -26,8 +26,8 @@ def pixelate(picture_bgr: Picture, boxes_xyxy_px: Floats) -> None:
     for (left, top), (right, bottom) in zip(low.tolist(), far.tolist(), strict=True):
         # By the whole person's size, also of one who is half outside the picture.
         cell = max(-(-max(right - left, bottom - top) // CELLS), 2)
-        left, top = max(left, 0), max(top, 0)
-        part = picture_bgr[top : min(bottom, high), left : min(right, wide)]
+        left, top, right, bottom = max(left, 0), max(top, 0), max(min(right, wide), 0), max(min(bottom, high), 0)
+        part = picture_bgr[top:bottom, left:right]
         if part.size:
             cells = (max(part.shape[1] // cell, 1), max(part.shape[0] // cell, 1))
             small = cv2.resize(part, cells, interpolation=cv2.INTER_AREA)

@@ -167,8 +167,9 @@ class EvidenceStore:
     def _find(self) -> None:
         """What is there from before, and remove what a power cut left half done. Names that are not ours are let be."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             entries = list(os.scandir(self.folder))
+        except FileNotFoundError:
+            return  # made with the first picture
         except OSError as exc:
             self._failed("no picture can be stored, alerts go without", exc)
             return
@@ -198,7 +199,8 @@ class EvidenceStore:
         picture = self._picture(evidence_id)
         part = picture.with_name(picture.name + ".part")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True)
             with part.open("xb") as out:
                 out.write(jpeg)
                 out.flush()
