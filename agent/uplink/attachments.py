@@ -99,6 +99,7 @@ class Attachments:
         self._max_packet_bytes: int | None = None
         self._flight: _Flight | None = None
         self._tries: dict[str, int] = {}  # of those still to be sent
+        self._failures = 0  # in a row, whichever pictures they were
         self._held_until_s = 0.0
         self._acked_s = 0.0
 
@@ -149,7 +150,7 @@ class Attachments:
         if code < 128:
             self._pictures.settle(flight.evidence_id)
             self._tries.pop(flight.evidence_id, None)
-            self._held_until_s = 0.0
+            self._failures, self._held_until_s = 0, 0.0
             self.sent += 1
         else:
             self._try_later(flight.evidence_id, f"the broker refuses it (0x{code:02x})", now_s)
@@ -177,8 +178,10 @@ class Attachments:
         return {"evidence": evidence_id, "bytes": size_bytes}
 
     def _try_later(self, evidence_id: str, why: str, now_s: float) -> None:
+        """Hold all pictures, longer each time: some brokers answer one that they refuse by ending the connection."""
         tries = self._tries[evidence_id] = self._tries.get(evidence_id, 0) + 1
-        self._held_until_s = now_s + self._first_hold_s * 2.0 ** min(tries - 1, 7)
+        self._held_until_s = now_s + self._first_hold_s * 2.0 ** min(self._failures, 7)
+        self._failures += 1
         if tries >= self._most_tries:
             self._give_up(evidence_id, why)
 

@@ -117,6 +117,16 @@ def test_one_the_broker_refuses_does_not_keep_the_others() -> None:
     assert link.ids() == ["1-a", "2-b", "3-c", "1-a", "1-a"]
 
 
+def test_a_broker_that_will_have_none_is_asked_less_and_less_often_however_many_wait() -> None:
+    pictures, link = ListPictures(*(f"{n}-a" for n in range(100))), ListLink()
+    sender = attachments(pictures)
+    for now_s in range(3600):
+        sender.fill(link, now_s)
+        sender.restart(None, now_s)
+    assert len(link.sent) <= 14
+    assert len(pictures.marked) == 100
+
+
 def test_a_lost_connection_sends_it_again_but_not_for_ever() -> None:
     pictures, link = ListPictures("1-a"), ListLink()
     sender = attachments(pictures)
