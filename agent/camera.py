@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 
 import numpy as np
 
 from agent.config import CameraConfig
 from agent.errors import ConfigError
 from agent.vision.pipeline import Pipeline, Rules
+from agent.vision.readers import ColourReader, Reader
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence
 from drivers.base import CLASSES, Camera, Detector
 from drivers.cameras import Credentials, make_camera
+
+_READERS: dict[str, Callable[[], Reader]] = {"colour": ColourReader}
 
 
 def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera:
@@ -50,6 +54,7 @@ def make_pipeline(camera: CameraConfig, detector: Detector, *, motion_gate: bool
         lambda frame_wh_px: _rules(camera, frame_wh_px),
         motion_gate=camera.motion_gate if motion_gate is None else motion_gate,
         count_interval_s=camera.count_interval_s,
+        readers=[_READERS[name]() for name in camera.readers],
     )
 
 
