@@ -309,7 +309,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
         return "a list of points [[x, y], [x, y], …]"
     if name in ("a", "b", "polygon"):
         return "a point [x, y], two numbers from 0 to 1"
-    return 'a list, such as ["car", "bus"]'
+    return 'a list, such as ["colour"]' if name == "readers" else 'a list, such as ["car", "bus"]'
 
 
 _LISTS = ("broker", "camera", "line", "zone")

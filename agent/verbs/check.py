@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
 from agent import app, config
-from agent.camera import make_driver, read_credentials
+from agent.camera import make_driver, read_credentials, wants_evidence
 from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.errors import UplinkDown
@@ -38,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     )
     _model(settings)
     problems = sum(not _camera(camera) for camera in settings.camera)
-    problems += not _outbox(settings)
+    problems += not _can_write("outbox", settings.outbox.path, settings.outbox.path.parent)
+    if any(wants_evidence(camera) for camera in settings.camera):
+        problems += not _can_write("evidence", settings.evidence.path, settings.evidence.path)
     problems += _brokers(settings)
     print(say("clock-ok" if SystemClock().trusted() else "clock-unset"))
     print(say("problems", n=problems) if problems else say("all-fine"))
@@ -81,19 +84,19 @@ def _camera(camera: CameraConfig) -> bool:
     return True
 
 
-def _outbox(settings: Config) -> bool:
-    path = settings.outbox.path
-    folder = next(parent for parent in path.parents if parent.exists())
+def _can_write(what: str, path: Path, folder: Path) -> bool:
+    """Whether the folder can be written in, or made."""
+    folder = next(one for one in (folder, *folder.parents) if one.exists())
     why = None
     if not folder.is_dir():
         why = f"{folder} is not a folder"
     elif not os.access(folder, os.W_OK | os.X_OK):
         why = f"this user may not write in {folder}"
     if why is not None:
-        print(say("outbox-bad", path=path, why=why))
+        print(say(f"{what}-bad", path=path, why=why))
         return False
     space = os.statvfs(folder)
-    print(say("outbox-ok", path=path, mb=space.f_bavail * space.f_frsize // 1_000_000))
+    print(say(f"{what}-ok", path=path, mb=space.f_bavail * space.f_frsize // 1_000_000))
     return True
 
 
