@@ -2,8 +2,8 @@
 
 Frames and tracks in, a Shot out when somebody asks. What is kept is a smaller copy of the whole picture, shared by all
 objects that looked best in it, and taken only when a view is clearly better than the one kept. Bounded: MAX_SHOTS
-copies of at most MAX_PIXELS pixels, 33 MB a camera; the oldest gives way. An object without a copy (it has stood there
-for long, or 12 others moved since) is shown as it is now.
+copies of at most MAX_PIXELS pixels, 22 MB a camera; the oldest gives way. An object without a copy (it has stood there
+for long, or eight others moved since) is shown as it is now.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from drivers.base import Frame
 
 Floats = npt.NDArray[np.float32]
 
-MAX_SHOTS = 12
+MAX_SHOTS = 8
 MAX_PIXELS = 1280 * 720  # a picture of 60 kB shows no more
 _CLEARLY_BETTER = 1.25
 _LARGE = 0.25  # share of the picture from which on larger is not better
