@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from agent import __version__
-from agent.camera import make_driver, make_pipeline, read_credentials, wants_evidence
+from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.config import Config
 from agent.errors import ConfigError
@@ -42,7 +42,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         CameraWorker(
             camera.id,
             make_driver(camera, credentials[camera.id]),
-            make_pipeline(camera, detector),
+            make_pipeline(camera, detector, local_time=local_time(clock, config.box.timezone)),
             outbox.put,
             clock=clock,
             stall_timeout_s=camera.stall_timeout_s,

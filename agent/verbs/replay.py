@@ -6,11 +6,13 @@ Deterministic: the same recording, configuration and model give the same events.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all-frames", action="store_true", help="detect on every frame: ignore the camera's fps and motion gate"
     )
+    parser.add_argument(
+        "--start",
+        metavar="TIME",
+        type=_start,
+        help='local time of the first frame, such as "2025-11-24 21:50": for rules with a schedule, which otherwise '
+        "apply always",
+    )
     parser.add_argument("--picture", metavar="OUT.jpg", type=Path, help="also write an annotated picture of the scene")
 
 
@@ -41,12 +50,27 @@ def _clip(text: str) -> Path:
     return Path(text.removeprefix("file:"))  # as it is written in a configuration, too
 
 
+def _start(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f'found {text!r}; wanted a time such as "2025-11-24 21:50"') from exc
+
+
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 if the recording or the output gave out; what could be played is written all the same."""
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
     detector = open_detector(settings.detector.pack, settings.detector.threads)
-    pipeline = make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
+    start: datetime | None = args.start
+    raised = itertools.count(1)
+    pipeline = make_pipeline(
+        camera,
+        detector,
+        motion_gate=False if args.all_frames else None,
+        local_time=lambda mono_s: None if start is None else start + timedelta(seconds=mono_s),
+        new_id=lambda: f"{next(raised):08x}",
+    )
     # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
     fps = None if args.all_frames and not args.source.is_dir() else camera.fps
     source = FileCamera(camera.id, args.source, fps=fps, realtime=False)

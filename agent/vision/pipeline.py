@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from agent.vision.detect import detect
 from agent.vision.motion import Motion, MotionMap
 from agent.vision.readers.base import Reader, Readers
-from agent.vision.rules.base import Happening, Rule
+from agent.vision.rules.base import Happening, Instrument, Rule
 from agent.vision.rules.counts import IntervalCounts
 from agent.vision.rules.crossing import LineCrossing
+from agent.vision.rules.policy import Policy
 from agent.vision.rules.zone import ZonePresence
 from agent.vision.track import MIN_SCORE, Tracker, Tracks
 from drivers.base import CLASSES, Detector, Frame
@@ -24,14 +25,16 @@ _HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one camera for one frame size."""
+    """The rules of one camera for one frame size, and what they are made with. Each may ask those before it."""
 
     lines: tuple[LineCrossing, ...]
     zones: tuple[ZonePresence, ...]
+    alerts: tuple[Policy, ...] = ()
+    instruments: tuple[Instrument, ...] = ()
 
     @property
     def all(self) -> tuple[Rule, ...]:
-        return (*self.lines, *self.zones)
+        return (*self.lines, *self.zones, *self.alerts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +73,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forget everything learned and followed, as before the first frame; only numbers are not given out again."""
         self._size_wh_px: tuple[int, int] | None = None
-        self._begin((0, 0))
+        self._begin(None)
 
     def process(self, frame: Frame) -> Seen:
         """Frames of one camera, in the order of their mono_s."""
@@ -94,6 +97,8 @@ class Pipeline:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
         if self._readers is not None:
             self._readers.update(frame, tracks)
+        for instrument in self._rules.instruments:
+            instrument.update(frame, tracks)
         said = [h for rule in self._rules.all for h in rule.update(tracks)]
         happened += self._let_through(said, tracks)
         self._counts.add(happened)
@@ -101,17 +106,19 @@ class Pipeline:
         return Seen(happened, tracks, motion, look)
 
     def finish(self) -> list[Happening]:
-        """Nothing more comes of this picture: whoever is in a zone leaves it, and the interval that runs ends."""
+        """Nothing more comes of this picture: whoever is in a zone leaves it, what is raised is cleared, and the
+        interval that runs ends."""
         if self._size_wh_px is None:
             return []
         left = [h for zone in self._rules.zones for h in zone.end()]
         said = [self._described(h) for h in left if self._is_believed(h)]
+        said += [h for alert in self._rules.alerts for h in alert.end()]
         return said + self._counts.flush(self._last_index)
 
-    def _begin(self, size_wh_px: tuple[int, int]) -> None:
+    def _begin(self, size_wh_px: tuple[int, int] | None) -> None:
         self._motion = Motion()
         self._tracker = Tracker(first_id=self._tracker.next_id)
-        self._rules = self._make_rules(size_wh_px)
+        self._rules = self._make_rules(size_wh_px) if size_wh_px else Rules((), ())
         self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
         self._held: dict[int, list[Happening]] = {}
         self._confirmed: set[int] = set()

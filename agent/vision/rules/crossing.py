@@ -19,6 +19,7 @@ import numpy.typing as npt
 from agent.contract.event import Crossing
 from agent.vision import geometry
 from agent.vision.rules.base import Anchor, Happening, anchors, class_name
+from agent.vision.speed import Speedometer
 from agent.vision.track import Tracks
 
 # In shares of the object's own size, so that they hold for near and far alike.
@@ -51,16 +52,23 @@ class LineCrossing:
         *,
         class_ids: frozenset[int],
         anchor: Anchor = "bottom",
+        speeds: Speedometer | None = None,
     ) -> None:
         self._line = line
         self._a = np.asarray(a_px, np.float32)
         self._b = np.asarray(b_px, np.float32)
         self._class_ids = class_ids
         self._anchor = anchor
+        self._speeds = speeds
+        self.said: list[Happening] = []  # by the last update, for rules that are about crossings
         self._passages: dict[int, _Passage] = {}
         self._lately: list[tuple[float, int, int]] = []  # time, track, side reached: who crossed lately
 
     def update(self, tracks: Tracks) -> list[Happening]:
+        self.said = self._crossed(tracks)
+        return self.said
+
+    def _crossed(self, tracks: Tracks) -> list[Happening]:
         for track in tracks.ended:
             self._passages.pop(track, None)
         rows = np.flatnonzero(tracks.seen & ((tracks.moving >= _MOVING) | (tracks.scores >= _SURE_SCORE)))
@@ -101,11 +109,15 @@ class LineCrossing:
         return happened
 
     def _say(self, tracks: Tracks, row: int, side: int, when: tuple[int, float]) -> Happening:
+        track = int(tracks.ids[row])
+        speed = self._speeds.speed(track) if self._speeds is not None else None
         body = Crossing(
             line=self._line,
             direction="in" if side > 0 else "out",
             object_class=class_name(int(tracks.class_ids[row])),
-            track=int(tracks.ids[row]),
+            track=track,
+            speed_kmh=round(speed.kmh, 1) if speed else None,
+            speed_error_kmh=round(speed.error_kmh, 1) if speed else None,
         )
         return Happening(body, body.track, *when, self._class_ids)
 
