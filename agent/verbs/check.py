@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     )
     _model(settings)
     problems = sum(not _camera(camera) for camera in settings.camera)
-    problems += not _can_write("outbox", settings.outbox.path, settings.outbox.path.parent)
+    problems += not _outbox(settings.outbox.path)
     if any(wants_evidence(camera) for camera in settings.camera):
-        problems += not _can_write("evidence", settings.evidence.path, settings.evidence.path)
+        problems += not _evidence(settings.evidence.path)
     problems += _brokers(settings)
     print(say("clock-ok" if SystemClock().trusted() else "clock-unset"))
     print(say("problems", n=problems) if problems else say("all-fine"))
@@ -84,20 +84,31 @@ def _camera(camera: CameraConfig) -> bool:
     return True
 
 
-def _can_write(what: str, path: Path, folder: Path) -> bool:
-    """Whether the folder can be written in, or made."""
-    folder = next(one for one in (folder, *folder.parents) if one.exists())
-    why = None
-    if not folder.is_dir():
-        why = f"{folder} is not a folder"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        why = f"this user may not write in {folder}"
-    if why is not None:
-        print(say(f"{what}-bad", path=path, why=why))
-        return False
+def _outbox(path: Path) -> bool:
+    folder, why = _why_not(path.parent)
+    print(say("outbox-bad", path=path, why=why) if why else say("outbox-ok", path=path, mb=_free_mb(folder)))
+    return why is None
+
+
+def _evidence(path: Path) -> bool:
+    folder, why = _why_not(path)
+    print(say("evidence-bad", path=path, why=why) if why else say("evidence-ok", path=path, mb=_free_mb(folder)))
+    return why is None
+
+
+def _why_not(folder: Path) -> tuple[Path, str | None]:
+    """The nearest folder there is, and why nothing can be written or made in it; None if it can."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        return there, f"{there} is not a folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return there, f"this user may not write in {there}"
+    return there, None
+
+
+def _free_mb(folder: Path) -> int:
     space = os.statvfs(folder)
-    print(say(f"{what}-ok", path=path, mb=space.f_bavail * space.f_frsize // 1_000_000))
-    return True
+    return space.f_bavail * space.f_frsize // 1_000_000
 
 
 def _brokers(settings: Config) -> int:
