@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from agent.contract.event import Evidence
+from agent.contract.event import Evidence, Place
 from agent.evidence.best import BestViews, Shot, Tracks
 from agent.evidence.people import others
 from agent.evidence.picture import as_jpeg, frame_subject, pixelate
@@ -31,19 +31,22 @@ class Witness:
         self._views.update(frame, tracks)
         self._now = (frame, tracks)
 
-    def testify(self, track: int) -> Evidence | None:
+    def testify(self, track: int, place: Place | None = None) -> Evidence | None:
         """Store the picture of a track's best moment, or of this moment for 0 and for tracks without one.
 
+        place: in fractions of the picture, to be framed too: that of a thing nobody follows.
         None: nothing was seen yet, or the disk does not take it.
         """
         shot = self._views.get(track) or (Shot.of(*self._now) if self._now else None)
-        return self._store.put(self._picture(shot, track)) if shot else None
+        return self._store.put(self._picture(shot, track, place)) if shot else None
 
-    def _picture(self, shot: Shot, track: int) -> bytes:
+    def _picture(self, shot: Shot, track: int, place: Place | None) -> bytes:
         picture = shot.picture_bgr.copy()
         if self._pixelate != "none":
             spared = track if self._pixelate == "others" else None
             pixelate(picture, others(shot, spared, self._detector))
         for row in np.flatnonzero(shot.ids == track):
             frame_subject(picture, shot.boxes_xyxy_px[row])
+        if place is not None:
+            frame_subject(picture, np.asarray(place, np.float32) * np.tile(picture.shape[1::-1], 2))
         return as_jpeg(picture)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from agent.clock import Clock, Stamp
-from agent.contract.event import Alert, Body, CameraSilent, Counts, Event, Evidence, Stream
+from agent.contract.event import Alert, Body, CameraSilent, Counts, Event, Evidence, LeftBehind, Place, Removed, Stream
 from agent.errors import EventStoreError
 from agent.vision.capture import Capture, CaptureState
 from agent.vision.pipeline import Pipeline, Seen
@@ -34,7 +34,7 @@ class Witness(Protocol):
     """Whoever keeps pictures for alerts."""
 
     def look(self, frame: Frame, tracks: Tracks) -> None: ...
-    def testify(self, track: int) -> Evidence | None: ...
+    def testify(self, track: int, place: Place | None = None) -> Evidence | None: ...
 
 
 class CameraWorker:
@@ -161,7 +161,8 @@ class CameraWorker:
         if self._witness is None or not happening.evidence or not isinstance(body, Alert):
             return body
         try:
-            return body.model_copy(update={"evidence": self._witness.testify(happening.track)})
+            place = body.place if isinstance(body, LeftBehind | Removed) else None
+            return body.model_copy(update={"evidence": self._witness.testify(happening.track, place)})
         except Exception:
             _log.exception("camera %s: bug in the picture of an alert; it goes without", self.camera_id)
             return body

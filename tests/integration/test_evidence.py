@@ -9,33 +9,21 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pydantic import Field
 from tenacity import wait_fixed
 
-from agent.clock import SystemClock
-from agent.config import DEFAULT_PACK
-from agent.contract.event import Alert, ObjectClass, Stream
-from agent.evidence import EvidenceStore, Witness
+from agent.contract.event import Stream
+from agent.evidence import EvidenceStore
 from agent.outbox import Outbox
 from agent.uplink import Broker, Uplink, UplinkSettings
 from agent.uplink.subscriber import Subscriber
-from agent.vision.pipeline import Pipeline, Rules
-from agent.vision.readers import ColourReader
-from agent.vision.rules.base import Happening
-from agent.vision.rules.crossing import LineCrossing
-from agent.vision.track import Tracks
-from agent.vision.worker import CameraWorker
-from drivers.base import CLASSES
-from drivers.cameras import FileCamera
-from drivers.inference import open_detector
+from tests.support.command import MIDDLE, Agent, broker_lines, write_config
 from tests.support.consumer import Consumer, eventually
 from tests.support.events import crossing
 from tests.support.mosquitto import Mosquitto
@@ -306,65 +294,42 @@ def test_a_broker_that_refuses_pictures_takes_events_all_the_same(
 # ---- from the camera -------------------------------------------------------------------------------------------------
 
 
-class NoEntry(Alert):
-    """An alert as a rule would make it."""
-
-    kind: Literal["no-entry"] = "no-entry"
-    object_class: ObjectClass = Field(alias="class")
-    track: int
-
-
-class NoEntryRule:
-    """Raises an alert with a picture for whoever crosses a line."""
-
-    def __init__(self, line: LineCrossing) -> None:
-        self._line = line
-
-    def update(self, tracks: Tracks) -> list[Happening]:
-        body = {"rule": "no-entry", "severity": "warning", "class": "car"}
-        return [
-            replace(said, body=NoEntry.model_validate({**body, "track": said.track}), evidence=True)
-            for said in self._line.update(tracks)
-        ]
+RULE = """
+[[camera.rule]]
+id = "one-way"
+kind = "wrong-way"
+line = "mid"
+allowed = "in"
+"""
 
 
-def test_a_car_that_crosses_is_seen_at_the_ioc_and_the_bystander_is_not(
-    outbox: Outbox, broker: Mosquitto, uplink: Starter, tmp_path: Path
+def test_a_car_that_goes_the_wrong_way_is_seen_at_the_ioc_and_the_bystander_is_not(
+    broker: Mosquitto, tmp_path: Path
 ) -> None:
     clip = write_traffic(tmp_path / "traffic.mp4", 2)
-    line = {"a_px": np.array([320, 360], np.float32), "b_px": np.array([320, 100], np.float32)}
-    store = store_in(tmp_path, send=True)
-    detector = open_detector(DEFAULT_PACK, 2)
-    rule: Any = NoEntryRule(LineCrossing("mid", line["a_px"], line["b_px"], class_ids=frozenset(range(len(CLASSES)))))
-    worker = CameraWorker(
-        "cam",
-        FileCamera("cam", clip, fps=10.0, realtime=True),
-        Pipeline(detector, lambda frame_wh_px: Rules((rule,), ()), readers=[ColourReader()]),
-        outbox.put,
-        clock=SystemClock(),
-        stall_timeout_s=5.0,
-        witness=Witness(store, detector),
+    config = write_config(
+        tmp_path,
+        clip,
+        broker=broker_lines(broker.port),
+        camera='readers = ["colour"]',
+        rules=MIDDLE + RULE,
+        more=f'[evidence]\npath = "{tmp_path / "evidence"}"\nsend = "always"\n',
     )
     with Consumer(at(broker)) as ioc:
-        link = uplink(broker, store)
-        worker.start()
-        try:
-            assert eventually(worker.ended, timeout_s=60)
-        finally:
-            worker.stop()
-            detector.close()
-        assert link.drain(20)
-        assert eventually(lambda: len(ioc.pictures) == len(ioc.kinds("no-entry")) == 2)
-        promised = {alert["evidence"]["id"]: alert["evidence"]["sha256"] for alert in ioc.kinds("no-entry")}
-        assert arrived(ioc) == promised
-        assert [alert["attributes"] for alert in ioc.kinds("no-entry")] == [{"colour": "red"}] * 2
-        for _, picture in ioc.pictures:
-            assert len(picture) <= 60_000
-            shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
-            assert shown.shape == (360, 640, 3)
-            red = (shown[..., 2] > 150) & (shown[..., 0] < 90) & (shown[..., 1] < 90)
-            assert red[180:290].sum() > 3000, "the car, as it is"
-            assert skin(shown) == 0 < skin(traffic_frame(20))
+        with Agent(config) as agent:
+            assert agent.process is not None
+            assert agent.process.wait(60) == 0, agent.log()
+        assert eventually(lambda: len(ioc.pictures) == len(ioc.kinds("wrong-way")) == 1)
+        (alert,) = ioc.kinds("wrong-way")
+        assert arrived(ioc) == {alert["evidence"]["id"]: alert["evidence"]["sha256"]}
+        assert (alert["direction"], alert["class"], alert["attributes"]) == ("out", "car", {"colour": "red"})
+        ((_, picture),) = ioc.pictures
+        assert len(picture) == alert["evidence"]["bytes"] <= 60_000
+        shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        assert shown.shape == (360, 640, 3)
+        red = (shown[..., 2] > 150) & (shown[..., 0] < 90) & (shown[..., 1] < 90)
+        assert red[180:290].sum() > 3000, "the car, as it is"
+        assert skin(shown) == 0 < skin(traffic_frame(20))
 
 
 def skin(picture: npt.NDArray[np.uint8]) -> int:

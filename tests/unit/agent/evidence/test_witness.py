@@ -83,6 +83,15 @@ def test_nothing_seen_yet_is_no_picture(store: EvidenceStore) -> None:
     assert Witness(store, PerfectDetector()).testify(1) is None
 
 
+def test_the_place_of_a_thing_that_nobody_follows_is_framed(store: EvidenceStore) -> None:
+    witness = Witness(store, PerfectDetector())
+    seen_by(witness, 100, {1: A})
+    plain, framed = stored(store, witness.testify(0)), stored(store, witness.testify(0, (0.75, 0.5, 0.875, 0.75)))
+    changed = np.argwhere(np.abs(framed.astype(int) - plain).max(axis=2) > 60)
+    assert changed.min(axis=0) == pytest.approx((180, 480), abs=3)
+    assert changed.max(axis=0) == pytest.approx((270, 560), abs=3)
+
+
 def test_what_the_camera_gave_is_not_drawn_upon(store: EvidenceStore) -> None:
     witness = Witness(store, PerfectDetector(), pixelate="all")
     seen_by(witness, 100, {1: A, 2: B})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.clock import FakeClock, SystemClock
-from agent.contract.event import Alert, CameraSilent, Counts, Crossing, Event, Evidence, Stream
+from agent.contract.event import Alert, CameraSilent, Counts, Crossing, Event, Evidence, LeftBehind, Stream
 from agent.errors import EventStoreError
 from agent.vision import worker as worker_module
 from agent.vision.pipeline import Pipeline, Rules, Seen
@@ -395,13 +395,15 @@ class ScriptedWitness:
         self.answer = answer
         self.blind = blind
         self.calls: list[tuple[str, int]] = []
+        self.places: list[object] = []
 
     def look(self, frame: Frame, tracks: object) -> None:
         self.calls.append(("look", frame.index))
         if self.blind:
             raise ZeroDivisionError
 
-    def testify(self, track: int) -> Evidence | None:
+    def testify(self, track: int, place: object = None) -> Evidence | None:
+        self.places.append(place)
         self.calls.append(("testify", track))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -447,3 +449,11 @@ def test_what_happened_at_the_end_may_have_a_picture_too() -> None:
     store = Store()
     run([0], ScriptedPipeline({}, [alert(5)]), store, witness=ScriptedWitness())
     assert [body.evidence for body in store.bodies()] == [EVIDENCE]
+
+
+def test_the_place_of_a_thing_left_behind_goes_with_the_wish_for_its_picture() -> None:
+    witness, place = ScriptedWitness(), (0.1, 0.2, 0.3, 0.4)
+    body = LeftBehind(rule="bags", severity="warning", zone="hall", place=place, dwell_s=60.0)
+    said: list[Happening] = [Happening(body, 0, 0, 0.0, evidence=True), alert(5)]
+    run([0], ScriptedPipeline({0: said}), Store(), witness=witness)  # type: ignore[dict-item]
+    assert witness.places == [place, None]
