@@ -22,6 +22,7 @@ from agent.contract.event import (
     Crossing,
     Crowd,
     Dwell,
+    Evidence,
     Gap,
     LeftBehind,
     LineCount,
@@ -95,6 +96,26 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         _PLAIN,
         WrongWay(
             rule="no-entry", severity="critical", line="gate", direction="out", object_class="motorcycle", track=63
+        ),
+    ),
+    (
+        "against the traffic, with a picture and what was read of it",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        WrongWay(
+            rule="no-entry",
+            severity="critical",
+            line="gate",
+            direction="out",
+            object_class="car",
+            track=64,
+            attributes={"colour": "white"},
+            evidence=Evidence(
+                id="42-9f86d081884c",
+                sha256="ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                bytes=48211,
+            ),
         ),
     ),
     (
