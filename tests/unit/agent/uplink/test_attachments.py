@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.contract.command import Command
@@ -211,6 +211,7 @@ def test_what_is_no_id_is_refused_with_what_is_wanted(wanted: str | None) -> Non
         attachments(ListPictures()).request(Command(command="evidence", evidence=wanted))
 
 
+@settings(deadline=None)
 @given(wanted=st.text() | st.integers() | st.none() | st.lists(st.text()) | st.binary().map(repr))
 def test_whatever_is_asked_for_is_answered_and_marks_nothing(wanted: object) -> None:
     pictures = ListPictures("1-a")
