@@ -28,6 +28,7 @@ from agent.config import (
 from agent.contract.event import LeftBehind, Removed
 from agent.errors import ConfigError
 from agent.vision.pipeline import Pipeline, Rules
+from agent.vision.readers import ColourReader, Reader
 from agent.vision.rules.base import AlertRule, Instrument
 from agent.vision.rules.congestion import CongestionRule
 from agent.vision.rules.crossing import LineCrossing
@@ -44,6 +45,8 @@ from agent.vision.rules.zone import ZonePresence
 from agent.vision.speed import GroundPlane, Speedometer
 from drivers.base import CLASSES, Camera, Detector
 from drivers.cameras import Credentials, make_camera
+
+_READERS: dict[str, Callable[[], Reader]] = {"colour": ColourReader}
 
 
 def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera:
@@ -102,7 +105,13 @@ def make_pipeline(
         lambda frame_wh_px: _Maker(camera, frame_wh_px, local_time, new_id).rules(),
         motion_gate=camera.motion_gate if motion_gate is None else motion_gate,
         count_interval_s=camera.count_interval_s,
+        readers=[_READERS[name]() for name in camera.readers],
     )
+
+
+def wants_evidence(camera: CameraConfig) -> bool:
+    """Whether a rule of this camera asks for pictures: where none does, none are kept in mind."""
+    return any(rule.enabled and rule.evidence for rule in camera.rule)
 
 
 class _Maker:

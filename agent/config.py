@@ -58,6 +58,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 Metres = tuple[float, float]
 ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ReaderName = Literal["colour"]
 ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
 VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
@@ -127,6 +128,16 @@ class OutboxConfig(Table):
         if self.alert_reserve_mb >= self.max_mb:
             raise ValueError(f"alert_reserve_mb = {self.alert_reserve_mb} leaves nothing of max_mb = {self.max_mb}")
         return self
+
+
+class EvidenceConfig(Table):
+    """Pictures that belong to alerts, for the rules that ask for one."""
+
+    path: Path = Field(Path("/var/lib/gateway-agent/evidence"), description="folder, on a disk that stays")
+    max_mb: int = Field(200, ge=1, le=65536, description="the oldest give way above this")
+    max_days: float = Field(14.0, gt=0, le=366, description="a picture is kept no longer than this")
+    send: Literal["request", "always"] = Field("request", description="which pictures leave the box by themselves")
+    pixelate: Literal["others", "all", "none"] = Field("others", description="whom to make unrecognisable")
 
 
 class DetectorConfig(Table):
@@ -327,6 +338,7 @@ class CameraConfig(Table):
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
     count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
+    readers: tuple[ReaderName, ...] = Field((), description="what else to read of each object that is followed")
     line: tuple[LineConfig, ...] = ()
     zone: tuple[ZoneConfig, ...] = ()
     calibration: CalibrationConfig | None = Field(None, description="for speeds in km/h")
@@ -368,6 +380,7 @@ class Config(Table):
     broker: tuple[BrokerConfig, ...] = Field((), description="none: everything is buffered until there is one")
     uplink: UplinkConfig = UplinkConfig()
     outbox: OutboxConfig = OutboxConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     detector: DetectorConfig = DetectorConfig()
     camera: tuple[CameraConfig, ...] = Field(min_length=1)
     health: HealthConfig = HealthConfig()
@@ -491,7 +504,8 @@ def _shape(loc: tuple[int | str, ...]) -> str:
         return "a list of points [[x, y], [x, y], …]"
     if name in ("a", "b", "polygon", "points"):
         return "a point [x, y], two numbers from 0 to 1"
-    return 'a list, such as ["Mo-Fr 22:00-05:00"]' if name == "schedule" else 'a list, such as ["car", "bus"]'
+    examples = {"schedule": '["Mo-Fr 22:00-05:00"]', "readers": '["colour"]'}
+    return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 
 _LISTS = ("broker", "camera", "line", "zone", "rule")

@@ -61,6 +61,16 @@ class LinkHealth(Part):
     error: str | None = None
 
 
+class EvidenceHealth(Part):
+    pictures: int = Field(ge=0, description="kept on the box")
+    bytes: int = Field(ge=0)
+    max_bytes: int = Field(ge=0)
+    waiting: int = Field(ge=0, description="of these, how many are still to be sent")
+    not_stored: int = Field(0, ge=0, description="alerts that had to go without their picture, since start")
+    given_up: int = Field(0, ge=0, description="pictures the broker does not take, since start")
+    error: str | None = None
+
+
 class Health(Part):
     """Published on `…/health`, not retained, not numbered."""
 
@@ -73,6 +83,7 @@ class Health(Part):
     cameras: dict[str, CameraHealth] = Field(default_factory=dict)
     outbox: OutboxHealth | None = None
     link: LinkHealth | None = None
+    evidence: EvidenceHealth | None = Field(default=None, description="where there are pictures")
     cpu_c: float | None = Field(default=None, description="temperature of the processor")
     rss_bytes: int | None = Field(default=None, ge=0)
     disk_free_bytes: int | None = Field(default=None, ge=0)

@@ -41,12 +41,18 @@ class Evidence(Body):
     bytes: int = Field(ge=1, description="size of the JPEG")
 
 
+Attributes = Annotated[
+    dict[str, str] | None, Field(description="what the camera's readers say of the object, by name: colour …")
+]
+
+
 class Alert(Body):
     """What every alert carries that a rule of the configuration raised, beside what happened."""
 
     rule: str = Field(description="the rule's id in the configuration")
     severity: Severity
     evidence: Evidence | None = None
+    attributes: Attributes = None
 
 
 class Crossing(Body):
@@ -61,6 +67,7 @@ class Crossing(Body):
     speed_error_kmh: float | None = Field(
         default=None, ge=0, description="19 of 20 true speeds lie within so much of it"
     )
+    attributes: Attributes = None
 
 
 class ZoneEnter(Body):

@@ -22,6 +22,7 @@ from agent.contract.event import (
     Crossing,
     Crowd,
     Dwell,
+    Evidence,
     Gap,
     LeftBehind,
     LineCount,
@@ -58,6 +59,13 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         Crossing(line="gate", direction="in", object_class="car", track=57),
     ),
     (
+        "a crossing of a car whose colour was read",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        Crossing(line="gate", direction="in", object_class="car", track=57, attributes={"colour": "red"}),
+    ),
+    (
         "a crossing sent an hour after it happened",
         Stream.ALERT,
         "north",
@@ -88,6 +96,26 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         _PLAIN,
         WrongWay(
             rule="no-entry", severity="critical", line="gate", direction="out", object_class="motorcycle", track=63
+        ),
+    ),
+    (
+        "against the traffic, with a picture and what was read of it",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        WrongWay(
+            rule="no-entry",
+            severity="critical",
+            line="gate",
+            direction="out",
+            object_class="car",
+            track=64,
+            attributes={"colour": "white"},
+            evidence=Evidence(
+                id="42-9f86d081884c",
+                sha256="ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                bytes=48211,
+            ),
         ),
     ),
     (

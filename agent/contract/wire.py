@@ -100,6 +100,11 @@ KEYS: dict[str, int] = {
     "vehicles": 77,
     "people": 78,
     "place": 79,
+    "pictures": 110,
+    "waiting": 111,
+    "not_stored": 112,
+    "given_up": 113,
+    "colour": 114,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

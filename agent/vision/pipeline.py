@@ -5,11 +5,12 @@ The same object serves the live camera and the replay of a recording; it reads n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.vision.detect import detect
 from agent.vision.motion import Motion, MotionMap
+from agent.vision.readers.base import Reader, Readers
 from agent.vision.rules.base import Happening, Instrument, Rule
 from agent.vision.rules.counts import IntervalCounts
 from agent.vision.rules.crossing import LineCrossing
@@ -56,11 +57,13 @@ class Pipeline:
         *,
         motion_gate: bool = True,
         count_interval_s: float = 60.0,
+        readers: Sequence[Reader] = (),
     ) -> None:
         self._detector = detector
         self._make_rules = make_rules
         self._motion_gate = motion_gate
         self._count_interval_s = count_interval_s
+        self._readers = Readers(readers) if readers else None
         self.frames = 0
         self.inferred = 0
         self._tracker = Tracker()
@@ -92,6 +95,8 @@ class Pipeline:
             )
         else:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
+        if self._readers is not None:
+            self._readers.update(frame, tracks)
         for instrument in self._rules.instruments:
             instrument.update(frame, tracks)
         said = [h for rule in self._rules.all for h in rule.update(tracks)]
@@ -106,7 +111,7 @@ class Pipeline:
         if self._size_wh_px is None:
             return []
         left = [h for zone in self._rules.zones for h in zone.end()]
-        said = [_classed(h, self._class_ids[h.track]) for h in left if self._is_believed(h)]
+        said = [self._described(h) for h in left if self._is_believed(h)]
         said += [h for alert in self._rules.alerts for h in alert.end()]
         return said + self._counts.flush(self._last_index)
 
@@ -120,6 +125,8 @@ class Pipeline:
         self._class_ids: dict[int, int] = {}
         self._looked_s = None
         self._last_index = 0
+        if self._readers is not None:
+            self._readers.reset()
 
     def _let_through(self, said: list[Happening], tracks: Tracks) -> list[Happening]:
         """What confirmed tracks did, now or while they were not confirmed yet; forget what came to nothing."""
@@ -131,18 +138,22 @@ class Pipeline:
         passed = self._held.pop(0, [])  # speaks of no object, so there is none to be confirmed
         for track in list(self._held):
             if track in self._confirmed:
-                class_id = self._class_ids[track]
-                passed += [_classed(h, class_id) for h in self._held.pop(track) if self._is_believed(h)]
+                passed += [self._described(h) for h in self._held.pop(track) if self._is_believed(h)]
             elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
                 del self._held[track]
         self._confirmed.difference_update(tracks.ended)
         for track in tracks.ended:
             self._class_ids.pop(track, None)
+        if self._readers is not None:
+            self._readers.forget(tracks.ended)
         return sorted(passed, key=lambda h: (h.mono_s, h.track))
 
     def _is_believed(self, happening: Happening) -> bool:
         return happening.track in self._confirmed and self._class_ids[happening.track] in happening.class_ids
 
-
-def _classed(happening: Happening, class_id: int) -> Happening:
-    return replace(happening, body=happening.body.model_copy(update={"object_class": CLASSES[class_id]}))
+    def _described(self, happening: Happening) -> Happening:
+        """With what is known of the object by now: its class and, where the body has a place for them, attributes."""
+        known: dict[str, object] = {"object_class": CLASSES[self._class_ids[happening.track]]}
+        if self._readers is not None and "attributes" in type(happening.body).model_fields:
+            known["attributes"] = self._readers.attributes(happening.track) or None
+        return replace(happening, body=happening.body.model_copy(update=known))

@@ -23,8 +23,11 @@ MAY: dict[str, set[str]] = {
     "drivers.inference": {"drivers"},
     "agent.errors": set(),
     "agent.clock": set(),
+    "agent.sharpness": set(),
     "agent.contract": SEAMS,
-    "agent.vision": {*SEAMS, "agent.contract", "drivers"},
+    "agent.vision": {*SEAMS, "agent.sharpness", "agent.contract", "drivers"},
+    # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
+    "agent.evidence": {*SEAMS, "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
     "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox"},
     "agent.config": {*SEAMS, "agent.contract", "agent.vision", "drivers.cameras"},
@@ -32,6 +35,7 @@ MAY: dict[str, set[str]] = {
     "agent.ops": {
         *SEAMS,
         "agent.contract",
+        "agent.evidence",
         "agent.outbox",
         "agent.uplink",
         "agent.vision",

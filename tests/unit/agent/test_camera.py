@@ -6,10 +6,12 @@ from datetime import datetime
 
 import pytest
 
-from agent.camera import local_time
+from agent.camera import local_time, make_pipeline, wants_evidence
 from agent.clock import FakeClock
+from agent.config import CameraConfig, parse
 from agent.contract.event import Crossing, Restricted, WrongWay
-from tests.support.scripted import LINE, ZONE, ScriptedCamera
+from drivers.fakes import FakeDetector
+from tests.support.scripted import HEAD, LINE, ZONE, ScriptedCamera
 from tests.support.vision import standing_at
 
 
@@ -77,3 +79,33 @@ def test_the_same_script_gives_the_same_alerts() -> None:
     first = run()
     assert len(first) > 4
     assert run() == first
+
+
+def rule_lines(*options: str) -> str:
+    return "".join(
+        f'[[camera.rule]]\nid = "r{n}"\nkind = "restricted"\nzone = "plaza"\n{option}\n'
+        for n, option in enumerate(options)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "wants"),
+    [
+        ((), False),
+        (("evidence = false",), False),
+        (("evidence = true\nenabled = false",), False),
+        (("evidence = false", "evidence = true"), True),
+    ],
+)
+def test_pictures_are_kept_in_mind_where_a_rule_asks_for_them(options: tuple[str, ...], wants: bool) -> None:
+    (camera,) = parse(HEAD + ZONE + rule_lines(*options), "gateway.toml").camera
+    assert wants_evidence(camera) == wants
+
+
+def test_a_camera_has_the_readers_its_configuration_names() -> None:
+    plain = CameraConfig(id="north", source="file:clip.mp4")
+    assert make_pipeline(plain, FakeDetector([]))._readers is None
+    reading = CameraConfig(id="north", source="file:clip.mp4", readers=("colour",))
+    readers = make_pipeline(reading, FakeDetector([]))._readers
+    assert readers is not None
+    assert [reader.name for reader in readers._readers] == ["colour"]

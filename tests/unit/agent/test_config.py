@@ -45,6 +45,13 @@ path = "/data/outbox.db"
 max_mb = 100
 alert_reserve_mb = 10
 
+[evidence]
+path = "/data/evidence"
+max_mb = 500
+max_days = 3
+send = "always"
+pixelate = "all"
+
 [detector]
 pack = "./my-pack"
 threads = 4
@@ -60,6 +67,7 @@ fps = 8
 stall_timeout_s = 4
 motion_gate = false
 count_interval_s = 300
+readers = ["colour"]
 
   [[camera.line]]
   id = "gate"
@@ -99,6 +107,9 @@ def test_every_key_arrives_where_it_belongs() -> None:
     assert (loaded.broker[1].host, loaded.broker[1].port) == ("fe80::1", 1884)
     assert loaded.uplink.payload == "cbor"
     assert loaded.health.interval_s == 15
+    assert (loaded.evidence.path, loaded.evidence.max_mb, loaded.evidence.max_days) == (Path("/data/evidence"), 500, 3)
+    assert (loaded.evidence.send, loaded.evidence.pixelate) == ("always", "all")
+    assert (north.readers, south.readers) == (("colour",), ())
     assert (north.line[0].a, north.line[0].b, north.line[0].anchor) == ((0, 0.6), (1, 0.6), "center")
     assert north.line[0].classes == ("car", "bus", "truck")
     assert north.zone[0].dwell_s == 30
@@ -125,6 +136,20 @@ def test_every_key_arrives_where_it_belongs() -> None:
             id="nothing like a key",
         ),
         pytest.param(BOX + '[[camera]]\nid = "north"', "camera[1].source: missing; this key is needed", id="no source"),
+        pytest.param(
+            GOOD + 'readers = "colour"',
+            'camera[1].readers: found "colour"; wanted a list, such as ["colour"]',
+            id="readers as text",
+        ),
+        pytest.param(
+            GOOD + 'readers = ["color"]', "camera[1].readers[1]: found \"color\"; wanted 'colour'", id="no such reader"
+        ),
+        pytest.param(
+            GOOD + '[evidence]\nsend = "never"',
+            "evidence.send: found \"never\"; wanted 'request' or 'always'",
+            id="no such policy",
+        ),
+        pytest.param(GOOD + "[evidence]\nmax_mb = 0", "evidence.max_mb: found 0; wanted at least 1", id="no room"),
         pytest.param(CAMERA, "box: found nothing; wanted a table that begins with [box]", id="no box"),
         pytest.param(BOX, "camera: found nothing; wanted a table that begins with [[camera]]", id="no camera"),
         pytest.param(

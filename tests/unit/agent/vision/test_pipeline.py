@@ -1,15 +1,18 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from agent.contract.event import Counts, Crossing, Dwell, ZoneEnter, ZoneExit
+from agent.contract.wire import body_json
 from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline, Rules
+from agent.vision.readers import Reader
 from agent.vision.rules.base import Happening
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence
-from drivers.base import Frame
+from drivers.base import CLASSES, Frame
 from drivers.fakes import FakeDetector
 from tests.support.vision import ALL_CLASSES, Box, PerfectDetector, inside_picture, road, with_boxes
 
@@ -99,9 +102,12 @@ def camera(
     score: float = 0.9,
     count_interval_s: float = 60.0,
     motion_gate: bool = True,
+    readers: Sequence[Reader] = (),
 ) -> Camera:
     detector = PerfectDetector(score)
-    pipeline = Pipeline(detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate)
+    pipeline = Pipeline(
+        detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate, readers=readers
+    )
     return Camera(pipeline, detector, wh_px=wh_px, fps=fps)
 
 
@@ -412,3 +418,52 @@ def test_a_small_object_that_crosses_in_seven_tenths_of_a_second_is_counted(wide
         watched.show([("car", passage(done, "right", wide, 100))])
     watched.show(seconds=1.6)
     assert len(watched.crossings()) == 2
+
+
+# ---- readers ---------------------------------------------------------------------------------------------------------
+
+
+class SizeReader:
+    """Reads of a car whether it is wide: an attribute without a network."""
+
+    name = "shape"
+    class_ids = frozenset({CLASSES.index("car")})
+    least_side_px = 10.0
+
+    def read(self, crop_bgr: np.ndarray) -> tuple[str, float] | None:
+        high, wide = crop_bgr.shape[:2]
+        return ("wide" if wide > high else "high"), 0.9
+
+
+def passing(name: str, **options: Any) -> Camera:
+    """Something of that class drives down over the gate and on."""
+    watched = camera(rules(GATE, PLAZA), **options)
+    watched.show(seconds=1.5)
+    for n in range(20):
+        watched.show([(name, passage(n / 19, "down", 220, 100))])
+    return watched
+
+
+def test_what_a_reader_says_lands_in_the_crossings_of_the_object() -> None:
+    (crossed,) = passing("car", readers=[SizeReader()]).said(Crossing)
+    assert crossed.body.attributes == {"shape": "wide"}  # type: ignore[attr-defined]
+    assert "attributes" not in passing("car", readers=[SizeReader()]).said(ZoneEnter)[0].body.model_fields_set
+
+
+def test_without_a_reader_or_of_a_class_it_cannot_read_a_crossing_says_nothing_more_than_before() -> None:
+    plain = passing("car").said(Crossing)[0].body
+    assert "attributes" not in body_json(plain)
+    assert "attributes" not in body_json(passing("motorcycle", readers=[SizeReader()]).said(Crossing)[0].body)
+
+
+def test_readers_forget_with_the_tracks_and_with_the_picture_s_size() -> None:
+    watched = passing("car", readers=[SizeReader()])
+    assert watched.pipeline._readers is not None
+    watched.show(seconds=3.0)
+    assert watched.pipeline._readers._of == {}
+    for n in range(10):
+        watched.show([("car", passage(n / 19, "down", 220, 100))])
+    assert watched.pipeline._readers._of != {}
+    watched.change_size(640, 360)
+    watched.show()
+    assert watched.pipeline._readers._of == {}
