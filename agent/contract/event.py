@@ -56,7 +56,7 @@ class Crossing(Body):
     line: str = Field(description="the line's id in the configuration")
     direction: Direction
     object_class: ObjectClass = Field(alias="class")
-    track: int = Field(ge=1, description="the object's number on this camera; not reused until the agent starts anew")
+    track: int = Field(ge=1, description="the object's number on this camera; not used again within a day")
 
 
 class ZoneEnter(Body):
@@ -95,6 +95,23 @@ class CameraSilent(Body):
     state: Literal["raised", "cleared"]
     alert: str = Field(description="the same for the raising and the clearing message")
     reason: str | None = Field(default=None, description="what the driver said, without credentials")
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
+Fault = Literal["dark", "overexposed", "blurred", "covered", "moved", "frozen"]
+
+
+class CameraFault(Body):
+    """A camera gives pictures of which little or nothing can be seen (raised), or its view is as usual again (cleared).
+
+    What else is told of that camera in between is doubtful, and is told all the same.
+    """
+
+    kind: Literal["camera-fault"] = "camera-fault"
+    fault: Fault
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    severity: Severity
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
@@ -152,7 +169,7 @@ class Counts(Body):
 
 
 AnyBody = Annotated[
-    Crossing | ZoneEnter | ZoneExit | Dwell | CameraSilent | Gap | NewLedger | Counts,
+    Crossing | ZoneEnter | ZoneExit | Dwell | CameraSilent | CameraFault | Gap | NewLedger | Counts,
     Field(discriminator="kind"),
 ]
 

@@ -90,6 +90,9 @@ KEYS: dict[str, int] = {
     "evidence": 67,
     "sha256": 68,
     "attributes": 69,
+    "fault": 100,
+    "faults": 101,
+    "bugs": 102,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

@@ -125,7 +125,7 @@ def test_the_key_table_never_renumbers() -> None:
         *("boot", "alert", "state", "reason", "n", "lasted_s", "dwell_s", "interval_s", "lines", "zones", "value"),
         *("unit", "mean", "peak", "seen_s", "stream", "first", "last", "of", "salvaged", "file"),
     ]
-    assert list(KEYS.values()) == list(range(len(KEYS)))
+    assert list(KEYS.values()) == sorted(set(KEYS.values()))
 
 
 def test_every_name_on_the_ledger_has_a_number() -> None:
