@@ -23,6 +23,7 @@ MAY: dict[str, set[str]] = {
     "drivers.inference": {"drivers"},
     "agent.errors": set(),
     "agent.clock": set(),
+    "agent.memory": set(),
     "agent.contract": SEAMS,
     "agent.vision": {*SEAMS, "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
