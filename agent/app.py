@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from agent.camera import make_driver, make_pipeline, read_credentials
 from agent.clock import Clock, SystemClock
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
 from agent.outbox import Outbox
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
@@ -36,15 +38,23 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
     uplink = Uplink(settings, outbox, clock=clock) if settings.brokers else None
+    memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
     workers = [
         CameraWorker(
             camera.id,
             make_driver(camera, credentials[camera.id]),
-            make_pipeline(camera, detector),
+            make_pipeline(
+                camera,
+                detector,
+                new_alert=lambda: secrets.token_hex(4),
+                view=memories[camera.id].view(),
+                first_track=memories[camera.id].first_track(),
+            ),
             outbox.put,
             clock=clock,
             stall_timeout_s=camera.stall_timeout_s,
             scene=Scene(camera.line, camera.zone) if pictures else None,
+            memory=memories[camera.id],
         )
         for camera in config.camera
     ]

@@ -6,6 +6,7 @@ Deterministic: the same recording, configuration and model give the same events.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent import config
-from agent.camera import make_pipeline
+from agent.camera import make_pipeline, private
 from agent.contract.event import Counts, Crossing, Stream
 from agent.contract.wire import Envelope, body_json, decode, encode
 from agent.vision.rules.base import Happening
@@ -46,20 +47,24 @@ def run(args: argparse.Namespace) -> int:
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
     detector = open_detector(settings.detector.pack, settings.detector.threads)
-    pipeline = make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
+    alerts = itertools.count(1)
+    pipeline = make_pipeline(
+        camera, detector, new_alert=lambda: f"a{next(alerts)}", motion_gate=False if args.all_frames else None
+    )
     # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
     fps = None if args.all_frames and not args.source.is_dir() else camera.fps
     source = FileCamera(camera.id, args.source, fps=fps, realtime=False)
+    shown = private(camera, source)
     scene = Scene(camera.line, camera.zone) if args.picture else None
     counted: Counter[tuple[str, str]] = Counter()
     numbers: Counter[Stream] = Counter()
     last_index = -1
     try:
-        source.open()
+        shown.open()
         with args.events.open("w", encoding="utf-8") if args.events else nullcontext(sys.stdout) as out:
             try:
                 while True:
-                    frame = source.read(timeout_s=60.0)
+                    frame = shown.read(timeout_s=60.0)
                     last_index = frame.index
                     seen = pipeline.process(frame)
                     _write(out, seen.happened, numbers, counted)
@@ -76,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"replay: {exc}", file=sys.stderr)
         return 1
     finally:
-        source.close()
+        shown.close()
         detector.close()
     lines = ", ".join(f"{line} {direction} {n}" for (line, direction), n in sorted(counted.items())) or "none"
     print(

@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from agent.clock import Clock, Stamp
 from agent.contract.event import Body, CameraSilent, Counts, Event, Stream
@@ -28,6 +29,13 @@ _STORE_AGAIN_S = 1.0
 _AFTER_BUG_S = 1.0
 
 
+class Memory(Protocol):
+    """What outlives the agent. Does not raise: a disk that cannot be written is no reason to stop watching."""
+
+    def keep_view(self, memory: bytes) -> None: ...
+    def reached_track(self, number: int) -> None: ...
+
+
 class CameraWorker:
     """Owns the capture and the thread of one camera. put: stores events or raises EventStoreError."""
 
@@ -41,10 +49,12 @@ class CameraWorker:
         clock: Clock,
         stall_timeout_s: float,
         scene: Scene | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.camera_id = camera_id
         self.pipeline = pipeline
         self.scene = scene
+        self._memory = memory
         self._put = put
         self._clock = clock
         self._silent_alert: str | None = None
@@ -92,6 +102,7 @@ class CameraWorker:
                 break
         self._finish()
         self._store_notices()
+        self._remember(is_last=True)
         self._over = True
 
     def _look(self, frame: Frame) -> None:
@@ -107,6 +118,7 @@ class CameraWorker:
             self._stopping.wait(_AFTER_BUG_S)
             return
         self._store(seen.happened)
+        self._remember()
         if self.scene is not None:
             self._draw(frame, seen)
 
@@ -118,6 +130,15 @@ class CameraWorker:
             _log.exception("camera %s: bug in a vision stage: what it had counted is lost", self.camera_id)
             return
         self._store(happened)
+
+    def _remember(self, *, is_last: bool = False) -> None:
+        """After the events are stored: an alert that is remembered as raised has been told."""
+        if self._memory is None:
+            return
+        self._memory.reached_track(self.pipeline.next_track)
+        health = self.pipeline.health
+        if health is not None and (is_last or health.is_to_be_remembered()):
+            self._memory.keep_view(health.memory())
 
     def _draw(self, frame: Frame, seen: Seen) -> None:
         assert self.scene is not None

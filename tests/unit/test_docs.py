@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from agent.__main__ import VERBS, parser
-from agent.config import ALL_CLASSES, CameraConfig, Config, _model_in
+from agent.config import ALL_CLASSES, ALL_FAULTS, CameraConfig, Config, _model_in
 from agent.ops import words
 
 TOP = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def in_words(default: Any) -> str:
         return "needed"
     if default is None or default == ():
         return "none"
-    if default == ALL_CLASSES:
+    if default in (ALL_CLASSES, ALL_FAULTS):
         return "all"
     return f"`{json.dumps(str(default) if isinstance(default, Path) else default)}`"
 
