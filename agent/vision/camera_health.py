@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.event import CameraFault, Fault, Severity
-from agent.vision.camera_view import Eye, Field, Floats, Look, Match, Place, View, along, shifted, turned
+from agent.vision.camera_view import Eye, Field, Floats, Look, Match, Place, View, along, even, shifted, turned
 from agent.vision.masks import Polygon, unmasked
 from agent.vision.rules.base import Happening
 from agent.vision.stillness import Stillness
@@ -251,8 +251,9 @@ class CameraHealth:
     def _is_elsewhere(self, view: View, gradient: Field, mono_s: float, *, may_search: bool) -> bool:
         """The scene is found, but at another place. Turns and zooms are tried when it has been gone for a while."""
         now = self._now
-        here = view.presence_of(self._eye, gradient)
-        if _is_better(shifted(gradient, self._eye.gradient(view.log)), here):
+        now_even = even(gradient)
+        here = view.presence_of(self._eye, now_even)
+        if _is_better(shifted(now_even, view.even(self._eye)), here):
             return True
         if now.hidden_since_s is None or not may_search or "moved" in self._raised:
             now.place = None

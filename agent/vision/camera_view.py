@@ -62,6 +62,7 @@ class Look:
     fine: Bytes
     log: Floats
     gradient: Field
+    even: Field  # the gradient, evened
     fine_energy: Floats  # blocks, natural logarithm
     coarse_energy: Floats
     grey: Floats  # blocks
@@ -121,6 +122,7 @@ class Eye:
             fine=fine,
             log=log,
             gradient=gradient,
+            even=even(gradient),
             fine_energy=np.log(self.blocks(band * band) + 1e-6),
             coarse_energy=np.log(self.blocks(_power(gradient)) + 1e-6),
             grey=self.blocks(coarse.astype(np.float32)),
@@ -154,21 +156,36 @@ class View:
         self.likeness = np.ones_like(look.grey)
         self.fine_energy = look.fine_energy.copy()
         self.coarse_energy = look.coarse_energy.copy()
+        self._fields: tuple[Field, Field] | None = None
 
     def learn(self, eye: Eye, look: Look, now_log: Floats, step_s: float) -> None:
         """A running mean at first, later one that forgets."""
         self.learned_s += step_s
         share = step_s / min(max(self.learned_s, step_s), _FORGET_S)
         now = eye.gradient(now_log)
-        self.presence += (self.presence_of(eye, now) - self.presence) * share
+        self.presence += (self.presence_of(eye, even(now)) - self.presence) * share
         self.likeness += (self._likeness(eye, now) - self.likeness) * share
         self.log += (look.log - self.log) * np.float32(share)
+        self._fields = None
         self.fine_energy += (look.fine_energy - self.fine_energy) * np.float32(share)
         self.coarse_energy += (look.coarse_energy - self.coarse_energy) * np.float32(share)
 
-    def presence_of(self, eye: Eye, now: Field) -> float:
+    def gradient(self, eye: Eye) -> Field:
+        return self._gradient_and_even(eye)[0]
+
+    def even(self, eye: Eye) -> Field:
+        return self._gradient_and_even(eye)[1]
+
+    def _gradient_and_even(self, eye: Eye) -> tuple[Field, Field]:
+        """Asked for several times between two changes."""
+        if self._fields is None:
+            gradient = eye.gradient(self.log)
+            self._fields = gradient, even(gradient)
+        return self._fields
+
+    def presence_of(self, eye: Eye, now_even: Field) -> float:
         """How well the gradients of now lie on those of the view, where they are: 1 the same, 0 nothing of it."""
-        return _correlation(even(now), even(eye.gradient(self.log)))
+        return _correlation(now_even, self.even(eye))
 
     def match(self, eye: Eye, look: Look, now: Field, static_energy: Floats) -> Match | None:
         """None: there is too little to hold on to, or too little of it that is not blown out."""
@@ -176,7 +193,7 @@ class View:
         speaking = witnesses & (look.grey < _BLOWN)
         if speaking.sum() < max(_LEAST_WITNESSES, 0.3 * witnesses.sum()):
             return None
-        usual = eye.gradient(self.log)
+        usual = self.gradient(eye)
         energy = eye.blocks(_power(usual))
         shared = eye.blocks(along(now, usual))
         # Measured against what stands still there now, not against all there is: rain hides nothing.
@@ -213,7 +230,7 @@ class View:
 
     def _likeness(self, eye: Eye, now: Field) -> Floats:
         """Per block, the cosine between the gradients of now and the usual ones."""
-        usual = eye.gradient(self.log)
+        usual = self.gradient(eye)
         lengths = np.sqrt(eye.blocks(_power(now)) * eye.blocks(_power(usual)))
         return cast(Floats, eye.blocks(along(now, usual)) / (lengths + _TINY))
 
@@ -233,6 +250,7 @@ class View:
         if not all(a.ndim == 2 and np.isfinite(a).all() for a in kept) or len({a.shape for a in kept[1:]}) != 1:
             raise ValueError("arrays of the wrong shape")
         view = View.__new__(View)
+        view._fields = None
         view.by_night, view.learned_s, view.presence = bool(by_night), learned_s, presence
         view.log, view.likeness, view.fine_energy, view.coarse_energy = kept
         return view
@@ -258,9 +276,8 @@ class Place:
         return max(map(abs, self.shift_xy)) >= _LEAST_SHIFT or self.turn_deg != 0 or self.zoom != 1.0
 
 
-def shifted(now: Field, usual: Field) -> Place:
-    """The best of all shifts, without a turn or a zoom."""
-    a, b = even(now), even(usual)
+def shifted(a: Field, b: Field) -> Place:
+    """Where b is in a by the best of all shifts, without a turn or a zoom; both evened."""
     products = np.fft.ifft2(np.fft.fft2(a) * np.conj(np.fft.fft2(b))).real
     high, wide = products.shape
     row, column = divmod(int(products.argmax()), wide)
@@ -275,13 +292,13 @@ def turned(now_log: Floats, view: View, seen: Bools) -> Place:
     )
     half_seen = cv2.resize(seen.astype(np.uint8), now.shape[::-1], interpolation=cv2.INTER_NEAREST)
     high, wide = now.shape
-    field = _gradient(now) * half_seen
+    field = even(_gradient(now) * half_seen)
     best = Place(0.0, (0.0, 0.0))
     for turn_deg in range(-_FURTHEST_TURN_DEG, _FURTHEST_TURN_DEG + 1, _TURN_STEP_DEG):
         for zoom in _ZOOMS:
             matrix = cv2.getRotationMatrix2D(((wide - 1) / 2, (high - 1) / 2), turn_deg, zoom)
             there = cast(Floats, cv2.warpAffine(usual, matrix, (wide, high), borderMode=cv2.BORDER_REPLICATE))
-            place = shifted(field, _gradient(there))
+            place = shifted(field, even(_gradient(there)))
             if place.presence > best.presence:
                 best = Place(place.presence, place.shift_xy, turn_deg, zoom)
     return best
@@ -293,7 +310,7 @@ _LOG = np.log(np.arange(256, dtype=np.float32) + np.float32(_DARKEST))
 def even(field: Field) -> Field:
     """Strong edges held down, so that a bright lorry's outline does not outweigh a hundred faint kerbs."""
     lengths = np.abs(field)
-    return cast(Field, field / (np.maximum(lengths, np.percentile(lengths, 90) * 0.5) + np.float32(_TINY)))
+    return cast(Field, field / (np.maximum(lengths, lengths.mean()) + np.float32(_TINY)))
 
 
 def _gradient(log: Floats) -> Field:

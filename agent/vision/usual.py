@@ -39,14 +39,14 @@ class Usual:
         if not any(view.learned_s >= _KNOWN_S for view in self._views):
             return None
         seen = [view for view in self._views if view.learned_s >= _SOME_S]
-        presences = [view.presence_of(eye, look.gradient) for view in seen]
+        presences = [view.presence_of(eye, look.even) for view in seen]
         best = int(np.argmax(presences))
         return seen[best], presences[best] / max(seen[best].presence, _LEAST_PRESENCE)
 
     def learn(self, eye: Eye, look: Look, now_log: Floats, step_s: float) -> None:
         self._tell_night_from_day(look, step_s)
         own = [view for view in self._views if view.by_night == self._is_night]
-        presences = [view.presence_of(eye, look.gradient) / max(view.presence, _LEAST_PRESENCE) for view in own]
+        presences = [view.presence_of(eye, look.even) / max(view.presence, _LEAST_PRESENCE) for view in own]
         if own and (self.is_known() or max(presences) >= _ALIKE):
             own[int(np.argmax(presences))].learn(eye, look, now_log, step_s)
             return

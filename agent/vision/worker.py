@@ -135,10 +135,14 @@ class CameraWorker:
         """After the events are stored: an alert that is remembered as raised has been told."""
         if self._memory is None:
             return
-        self._memory.reached_track(self.pipeline.next_track)
-        health = self.pipeline.health
-        if health is not None and (is_last or health.is_to_be_remembered()):
-            self._memory.keep_view(health.memory())
+        try:
+            self._memory.reached_track(self.pipeline.next_track)
+            health = self.pipeline.health
+            if health is not None and (is_last or health.is_to_be_remembered()):
+                self._memory.keep_view(health.memory())
+        except Exception:  # what the next run would like to know is not worth a camera
+            _log.exception("camera %s: bug in remembering; going on without", self.camera_id)
+            self._memory = None
 
     def _draw(self, frame: Frame, seen: Seen) -> None:
         assert self.scene is not None

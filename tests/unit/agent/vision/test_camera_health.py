@@ -48,10 +48,13 @@ class Player:
         self.bodies: list[CameraFault] = []
         self.said: list[tuple[str, str, float]] = []
 
-    def show(self, picture: Picture, change: Change | None, seconds: float, *, noise: bool = True) -> None:
+    def show(
+        self, picture: Picture, change: Change | None, seconds: float, *, noise: bool = True, every_s: float = LOOK_S
+    ) -> None:
         """The picture, changed, under a noise of its own at every look."""
         self.began = self.looks
-        for _ in range(round(seconds / LOOK_S)):
+        for n in range(round(seconds / every_s)):
+            self.looks = self.began + round(n * every_s / LOOK_S)
             since_s = (self.looks - self.began) * LOOK_S
             shown = change(picture, since_s) if change else picture
             self.look(noisy(shown, self.looks) if noise else shown)
@@ -178,7 +181,7 @@ def test_a_clock_drawn_into_a_frozen_picture_does_not_hide_it() -> None:
 
 def test_a_camera_whose_pictures_never_have_noise_is_not_called_frozen() -> None:
     player = Player(health())
-    player.show(scene(), None, 600.0, noise=False)
+    player.show(scene(), None, 300.0, noise=False)
     assert player.said == []
 
 
@@ -255,27 +258,27 @@ def test_passing_headlights_do_not_end_the_dark() -> None:
 
 
 def test_a_night_is_learned_beside_the_day_and_the_day_is_not_forgotten() -> None:
-    dusk: Change = lambda p, s: gain(0.12 ** min(s / 200, 1.0))(p, s)  # noqa: E731
+    dusk: Change = lambda p, s: gain(0.12 ** min(s / 120, 1.0))(p, s)  # noqa: E731
     player = learned()
-    player.show(scene(), dusk, 500.0)
+    player.show(scene(), dusk, 300.0)
     assert player.said == []
     player.show(gain(0.12)(scene(), 0.0), moved(30), 15.0)
     assert player.raised() == ["moved"]
     player.show(gain(0.12)(scene(), 0.0), None, 15.0)
-    player.show(scene(), lambda p, s: gain(0.12 ** max(1 - s / 200, 0.0))(p, s), 300.0)
+    player.show(scene(), lambda p, s: gain(0.12 ** max(1 - s / 120, 0.0))(p, s), 200.0)
     player.show(scene(), moved(30), 15.0)
     assert player.raised() == ["moved", "moved"]
 
 
 def test_a_camera_switched_between_two_scenes_is_learned_as_two() -> None:
     player = Player(health())
-    player.show(scene(), lambda p, s: p if s % 40 < 20 else scene(2), 600.0)
+    player.show(scene(), lambda p, s: p if s % 40 < 20 else scene(2), 280.0)
     assert player.said == []
 
 
 def test_a_moved_camera_stays_moved_until_the_old_view_is_back() -> None:
     player = learned()
-    player.show(scene(), moved(30), 1800.0)
+    player.show(scene(), moved(30), 900.0, every_s=2.0)
     assert player.raised() == ["moved"]
     assert player.watch.faults() == ("moved",)
 
@@ -377,8 +380,9 @@ def test_lines_drawn_anew_make_a_moved_view_the_usual_one() -> None:
 
 def test_it_is_remembered_when_a_view_is_known_when_something_is_told_and_hourly() -> None:
     player, asked = Player(health()), 0
-    for seconds in (40.0, 40.0, 3000.0, 1000.0):
-        player.show(scene(), None, seconds)
+    for pause_s in (0.0, 0.0, 3000.0, 1000.0):
+        player.look(scene(), later_s=pause_s)
+        player.show(scene(), None, 40.0)
         asked += player.watch.is_to_be_remembered()
         player.watch.memory()
     assert asked == 2

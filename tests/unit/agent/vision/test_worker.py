@@ -62,6 +62,8 @@ class ScriptedPipeline:
         self.at_the_end = list(at_the_end)
         self.frames: list[int] = []
         self.resets = 0
+        self.health = None
+        self.next_track = 1
         self.camera: StepCamera | None = None
 
     def process(self, frame: Frame) -> Seen:
@@ -411,6 +413,29 @@ class ScriptedHealth:
 
     def memory(self) -> bytes:
         return b"seen %d" % self.looks
+
+
+def test_a_bug_in_remembering_does_not_end_the_camera(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Notebook):
+        def reached_track(self, number: int) -> None:
+            raise ZeroDivisionError
+
+    store, pipeline = Store(), ScriptedPipeline({1: [crossing(1)]})
+    camera = pipeline.camera = StepCamera([0, 1])
+    worker = CameraWorker(
+        "north",
+        camera,
+        pipeline,  # type: ignore[arg-type]
+        store.put,
+        clock=FakeClock(),
+        stall_timeout_s=5.0,
+        memory=Broken(store),
+    )
+    worker.start()
+    worker._thread.join(SOON_S)
+    worker.stop()
+    assert [body.track for body in store.bodies()] == [1]
+    assert sum("bug in remembering" in record.message for record in caplog.records) == 1
 
 
 def test_an_alert_is_remembered_once_it_is_stored_and_everything_at_the_end() -> None:
