@@ -12,6 +12,7 @@ from agent.clock import Clock, SystemClock
 from agent.config import Config
 from agent.errors import ConfigError
 from agent.evidence import EvidenceStore, Witness
+from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
 from agent.outbox import Outbox
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
@@ -38,16 +39,24 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     outbox = make_outbox(config, clock)
     evidence = make_evidence(config, clock)
     uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
+    memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
     workers = [
         CameraWorker(
             camera.id,
             make_driver(camera, credentials[camera.id]),
-            make_pipeline(camera, detector, local_time=local_time(clock, config.box.timezone)),
+            make_pipeline(
+                camera,
+                detector,
+                local_time=local_time(clock, config.box.timezone),
+                view=memories[camera.id].view(),
+                first_track=memories[camera.id].first_track(),
+            ),
             outbox.put,
             clock=clock,
             stall_timeout_s=camera.stall_timeout_s,
             scene=Scene(camera.line, camera.zone) if pictures else None,
             witness=Witness(evidence, detector, pixelate=config.evidence.pixelate) if wants_evidence(camera) else None,
+            memory=memories[camera.id],
         )
         for camera in config.camera
     ]

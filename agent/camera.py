@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import secrets
 import tomllib
 from collections.abc import Callable
@@ -27,6 +29,8 @@ from agent.config import (
 )
 from agent.contract.event import LeftBehind, Removed
 from agent.errors import ConfigError
+from agent.vision.camera_health import CameraHealth
+from agent.vision.masks import MaskedDetector, Polygon, PrivateCamera
 from agent.vision.pipeline import Pipeline, Rules
 from agent.vision.readers import ColourReader, Reader
 from agent.vision.rules.base import AlertRule, Instrument
@@ -46,11 +50,12 @@ from agent.vision.speed import GroundPlane, Speedometer
 from drivers.base import CLASSES, Camera, Detector
 from drivers.cameras import Credentials, make_camera
 
+_log = logging.getLogger(__name__)
 _READERS: dict[str, Callable[[], Reader]] = {"colour": ColourReader}
 
 
 def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera:
-    return make_camera(
+    inside = make_camera(
         camera.id,
         camera.source,
         width_px=camera.width_px,
@@ -59,6 +64,13 @@ def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera
         credentials=credentials,
         loop=camera.loop,
     )
+    return private(camera, inside)
+
+
+def private(camera: CameraConfig, inside: Camera) -> Camera:
+    """The camera with its privacy masks: whatever reads it never gets what is behind them."""
+    privacy = _polygons(camera, "privacy")
+    return PrivateCamera(inside, privacy) if privacy else inside
 
 
 def read_credentials(camera: CameraConfig) -> Credentials | None:
@@ -98,15 +110,46 @@ def make_pipeline(
     motion_gate: bool | None = None,
     local_time: LocalTime = time_unknown,
     new_id: Callable[[], str] = lambda: secrets.token_hex(4),
+    view: bytes | None = None,
+    first_track: int = 1,
 ) -> Pipeline:
-    """local_time: for schedules, which apply always while it says None. new_id: names states that are raised."""
+    """local_time: for schedules, which apply always while it says None. new_id: names states that are raised.
+
+    view: what an earlier run of the agent remembered of this camera's health. Frames are to come from `make_driver`,
+    which blackens what is private.
+    """
+    still = _polygons(camera, "detection")
     return Pipeline(
-        detector,
+        MaskedDetector(detector, still) if still else detector,
         lambda frame_wh_px: _Maker(camera, frame_wh_px, local_time, new_id).rules(),
         motion_gate=camera.motion_gate if motion_gate is None else motion_gate,
         count_interval_s=camera.count_interval_s,
         readers=[_READERS[name]() for name in camera.readers],
+        health=_health(camera, new_id, view) if camera.faults else None,
+        still_polygons=still,
+        first_track=first_track,
     )
+
+
+def _health(camera: CameraConfig, new_id: Callable[[], str], view: bytes | None) -> CameraHealth:
+    # A technician who draws lines, zones or masks anew has looked at the picture: what was usual before is over.
+    drawn = repr((camera.source, camera.line, camera.zone, camera.mask))
+    health = CameraHealth(
+        new_id,
+        watched=camera.faults,
+        privacy=_polygons(camera, "privacy"),
+        fingerprint=hashlib.sha256(drawn.encode()).hexdigest()[:16],
+    )
+    if view is not None:
+        try:
+            health.recall(view)
+        except ValueError as exc:
+            _log.warning("camera %s: what it usually shows is learned anew, the file is damaged: %s", camera.id, exc)
+    return health
+
+
+def _polygons(camera: CameraConfig, kind: str) -> tuple[Polygon, ...]:
+    return tuple(mask.polygon for mask in camera.mask if mask.kind == kind)
 
 
 def wants_evidence(camera: CameraConfig) -> bool:

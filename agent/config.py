@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from agent.contract.event import Direction, Severity
+from agent.contract.event import Direction, Fault, Severity
 from agent.contract.topics import check_id
 from agent.errors import ConfigError
 from agent.vision import geometry
@@ -63,6 +63,7 @@ ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
 VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Classes = Annotated[tuple[ClassName, ...], Field(min_length=1)]
+ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
 class Table(BaseModel):
@@ -173,15 +174,22 @@ class ZoneConfig(Table):
 
     @model_validator(mode="after")
     def _is_an_area(self) -> Self:
-        crossed = geometry.crossing_edges(self.polygon)
-        if crossed is not None:
-            first, second = (n + 1 for n in crossed)
-            raise ValueError(
-                f"edge {first} of the polygon crosses edge {second} (edge n starts at corner n); "
-                "wanted corners in order around the area"
-            )
-        if geometry.polygon_area(self.polygon) < 1e-5:
-            raise ValueError("the corners lie on one line; wanted an area")
+        _refuse_no_area(self.polygon)
+        return self
+
+
+class MaskConfig(Table):
+    """A part of the picture that is not looked at."""
+
+    id: Id
+    polygon: tuple[Point, ...] = Field(min_length=3, description="corners in order, fractions of width and height")
+    kind: Literal["privacy", "detection"] = Field(
+        description="privacy: black before anything sees the picture; detection: nothing is detected there"
+    )
+
+    @model_validator(mode="after")
+    def _is_an_area(self) -> Self:
+        _refuse_no_area(self.polygon)
         return self
 
 
@@ -339,8 +347,10 @@ class CameraConfig(Table):
     motion_gate: bool = Field(True, description="run the detector only while something moves")
     count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
     readers: tuple[ReaderName, ...] = Field((), description="what else to read of each object that is followed")
+    faults: tuple[Fault, ...] = Field(ALL_FAULTS, description="what to report when it is wrong with the picture")
     line: tuple[LineConfig, ...] = ()
     zone: tuple[ZoneConfig, ...] = ()
+    mask: tuple[MaskConfig, ...] = ()
     calibration: CalibrationConfig | None = Field(None, description="for speeds in km/h")
     rule: tuple[Rule, ...] = Field((), description="what is worth an alert")
 
@@ -349,6 +359,7 @@ class CameraConfig(Table):
         _refuse_repeats("line", [line.id for line in self.line])
         _refuse_repeats("zone", [zone.id for zone in self.zone])
         _refuse_repeats("rule", [rule.id for rule in self.rule])
+        _refuse_repeats("mask", [mask.id for mask in self.mask])
         if (self.width_px is None) != (self.height_px is None):
             raise ValueError("width_px and height_px belong together; wanted both or none")
         return self
@@ -443,6 +454,18 @@ def _refuse_repeats(what: str, ids: list[str]) -> None:
         raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
 
 
+def _refuse_no_area(polygon: tuple[Point, ...]) -> None:
+    crossed = geometry.crossing_edges(polygon)
+    if crossed is not None:
+        first, second = (n + 1 for n in crossed)
+        raise ValueError(
+            f"edge {first} of the polygon crosses edge {second} (edge n starts at corner n); "
+            "wanted corners in order around the area"
+        )
+    if geometry.polygon_area(polygon) < 1e-5:
+        raise ValueError("the corners lie on one line; wanted an area")
+
+
 def _is_inside(error: ErrorDetails, around: ErrorDetails) -> bool:
     return len(error["loc"]) > len(around["loc"]) and error["loc"][: len(around["loc"])] == around["loc"]
 
@@ -508,7 +531,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 
-_LISTS = ("broker", "camera", "line", "zone", "rule")
+_LISTS = ("broker", "camera", "line", "zone", "mask", "rule")
 _RULES: dict[str, type[RuleConfig]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Rule)[0])
 }

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.contract.event import Fault
+
 
 class Part(BaseModel):
     """Extra fields are welcome: a driver may add what it knows. Names ending in a unit, JSON values."""
@@ -40,6 +42,10 @@ class CameraHealth(Part):
     dropped: int | None = Field(default=None, ge=0, description="pictures dropped for a fresher one, since start")
     inferred: int | None = Field(default=None, ge=0, description="pictures given to the detector, since start")
     error: str | None = None
+    faults: tuple[Fault, ...] | None = Field(
+        default=None, description="what is wrong with its picture now, if anything"
+    )
+    bugs: int | None = Field(default=None, ge=1, description="times a stage failed and was started anew, since start")
 
 
 class OutboxHealth(Part):

@@ -62,7 +62,7 @@ class Crossing(Body):
     line: str = Field(description="the line's id in the configuration")
     direction: Direction
     object_class: ObjectClass = Field(alias="class")
-    track: int = Field(ge=1, description="the object's number on this camera; not reused until the agent starts anew")
+    track: int = Field(ge=1, description="the object's number on this camera; not used again within a day")
     speed_kmh: float | None = Field(default=None, ge=0, description="where the camera is calibrated and it can be told")
     speed_error_kmh: float | None = Field(
         default=None, ge=0, description="19 of 20 true speeds lie within so much of it"
@@ -211,6 +211,23 @@ class CameraSilent(Body):
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
+Fault = Literal["dark", "overexposed", "blurred", "covered", "moved", "frozen"]
+
+
+class CameraFault(Body):
+    """A camera gives pictures of which little or nothing can be seen (raised), or its view is as usual again (cleared).
+
+    What else is told of that camera in between is doubtful, and is told all the same.
+    """
+
+    kind: Literal["camera-fault"] = "camera-fault"
+    fault: Fault
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    severity: Severity
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
 GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
 
 
@@ -291,6 +308,7 @@ AnyBody = Annotated[
     | LeftBehind
     | Removed
     | CameraSilent
+    | CameraFault
     | Gap
     | NewLedger
     | Counts,

@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.contract.event import (
     Body,
+    CameraFault,
     CameraSilent,
     Congestion,
     Counts,
@@ -220,6 +221,20 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         "north",
         _PLAIN,
         CameraSilent(state="cleared", alert="c1f0a9d2", lasted_s=92.4),
+    ),
+    (
+        "a camera is covered",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        CameraFault(fault="covered", state="raised", alert="5d01c4aa", severity="critical"),
+    ),
+    (
+        "and sees again",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        CameraFault(fault="covered", state="cleared", alert="5d01c4aa", severity="critical", lasted_s=640.5),
     ),
     (
         "numbers that will not come",

@@ -66,12 +66,15 @@ class HealthReport:
 def _camera(worker: CameraWorker) -> CameraHealth:
     state = worker.state()
     phase = state.phase
+    health = worker.pipeline.health
     return CameraHealth(
         state="open" if phase == "connected" else phase if phase in ("opening", "ended") else "silent",
         fps=round(state.fps, 1),
         dropped=state.frames_dropped,
         inferred=worker.pipeline.inferred,
         error=state.error,
+        faults=(health.faults() or None) if health is not None else None,
+        bugs=worker.bugs or None,
     )
 
 

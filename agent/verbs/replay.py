@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent import config
-from agent.camera import make_pipeline
+from agent.camera import make_pipeline, private
 from agent.contract.event import Counts, Crossing, Stream
 from agent.contract.wire import Envelope, body_json, decode, encode
 from agent.vision.rules.base import Happening
@@ -74,16 +74,17 @@ def run(args: argparse.Namespace) -> int:
     # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
     fps = None if args.all_frames and not args.source.is_dir() else camera.fps
     source = FileCamera(camera.id, args.source, fps=fps, realtime=False)
+    shown = private(camera, source)
     scene = Scene(camera.line, camera.zone) if args.picture else None
     counted: Counter[tuple[str, str]] = Counter()
     numbers: Counter[Stream] = Counter()
     last_index = -1
     try:
-        source.open()
+        shown.open()
         with args.events.open("w", encoding="utf-8") if args.events else nullcontext(sys.stdout) as out:
             try:
                 while True:
-                    frame = source.read(timeout_s=60.0)
+                    frame = shown.read(timeout_s=60.0)
                     last_index = frame.index
                     seen = pipeline.process(frame)
                     _write(out, seen.happened, numbers, counted)
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"replay: {exc}", file=sys.stderr)
         return 1
     finally:
-        source.close()
+        shown.close()
         detector.close()
     lines = ", ".join(f"{line} {direction} {n}" for (line, direction), n in sorted(counted.items())) or "none"
     print(

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from agent.vision.camera_health import CameraHealth
 from agent.vision.detect import detect
+from agent.vision.masks import Polygon, blackened
 from agent.vision.motion import Motion, MotionMap
 from agent.vision.readers.base import Reader, Readers
 from agent.vision.rules.base import Happening, Instrument, Rule
@@ -58,7 +60,13 @@ class Pipeline:
         motion_gate: bool = True,
         count_interval_s: float = 60.0,
         readers: Sequence[Reader] = (),
+        health: CameraHealth | None = None,
+        still_polygons: tuple[Polygon, ...] = (),
+        first_track: int = 1,
     ) -> None:
+        """health: what judges the picture itself; None: nobody. still_polygons: where motion does not count."""
+        self.health = health
+        self._still_polygons = still_polygons
         self._detector = detector
         self._make_rules = make_rules
         self._motion_gate = motion_gate
@@ -66,7 +74,7 @@ class Pipeline:
         self._readers = Readers(readers) if readers else None
         self.frames = 0
         self.inferred = 0
-        self._tracker = Tracker()
+        self._tracker = Tracker(first_id=first_track)
         self._looked_s: float | None = None  # when the detector ran last
         self.reset()
 
@@ -74,6 +82,12 @@ class Pipeline:
         """Forget everything learned and followed, as before the first frame; only numbers are not given out again."""
         self._size_wh_px: tuple[int, int] | None = None
         self._begin(None)
+        if self.health is not None:
+            self.health.restart()
+
+    @property
+    def next_track(self) -> int:
+        return self._tracker.next_id
 
     def process(self, frame: Frame) -> Seen:
         """Frames of one camera, in the order of their mono_s."""
@@ -83,7 +97,9 @@ class Pipeline:
             self._begin(frame.size_wh_px)
             self._size_wh_px = frame.size_wh_px
         self.frames += 1
-        motion = self._motion.update(frame)
+        if self.health is not None:
+            happened += self.health.update(frame)
+        motion = self._motion.update(blackened(frame, self._still_polygons) if self._still_polygons else frame)
         overdue = self._looked_s is None or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
         look = not self._motion_gate or motion.is_open or overdue
         if look:

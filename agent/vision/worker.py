@@ -37,6 +37,13 @@ class Witness(Protocol):
     def testify(self, track: int, place: Place | None = None) -> Evidence | None: ...
 
 
+class Memory(Protocol):
+    """What outlives the agent. Does not raise: a disk that cannot be written is no reason to stop watching."""
+
+    def keep_view(self, memory: bytes) -> None: ...
+    def reached_track(self, number: int) -> None: ...
+
+
 class CameraWorker:
     """Owns the capture and the thread of one camera. put: stores events or raises EventStoreError.
 
@@ -54,11 +61,13 @@ class CameraWorker:
         stall_timeout_s: float,
         scene: Scene | None = None,
         witness: Witness | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.camera_id = camera_id
         self.pipeline = pipeline
         self.scene = scene
         self._witness = witness
+        self._memory = memory
         self._put = put
         self._clock = clock
         self._silent_alert: str | None = None
@@ -106,6 +115,7 @@ class CameraWorker:
                 break
         self._finish()
         self._store_notices()
+        self._remember(is_last=True)
         self._over = True
 
     def _look(self, frame: Frame) -> None:
@@ -123,6 +133,7 @@ class CameraWorker:
         if self._witness is not None:
             self._show(self._witness, frame, seen)
         self._store(seen.happened)
+        self._remember()
         if self.scene is not None:
             self._draw(frame, seen)
 
@@ -141,6 +152,19 @@ class CameraWorker:
         except Exception:  # a picture is not worth a camera, nor an alert
             _log.exception("camera %s: bug in keeping pictures for alerts; going on without", self.camera_id)
             self._witness = None
+
+    def _remember(self, *, is_last: bool = False) -> None:
+        """After the events are stored: an alert that is remembered as raised has been told."""
+        if self._memory is None:
+            return
+        try:
+            self._memory.reached_track(self.pipeline.next_track)
+            health = self.pipeline.health
+            if health is not None and (is_last or health.is_to_be_remembered()):
+                self._memory.keep_view(health.memory())
+        except Exception:  # what the next run would like to know is not worth a camera
+            _log.exception("camera %s: bug in remembering; going on without", self.camera_id)
+            self._memory = None
 
     def _draw(self, frame: Frame, seen: Seen) -> None:
         assert self.scene is not None

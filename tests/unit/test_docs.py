@@ -14,7 +14,16 @@ from pydantic_core import PydanticUndefined
 
 from agent import config
 from agent.__main__ import VERBS, parser
-from agent.config import _RULES, ALL_CLASSES, VEHICLES, CameraConfig, Config, RuleConfig, _model_in
+from agent.config import (
+    _RULES,
+    ALL_CLASSES,
+    ALL_FAULTS,
+    VEHICLES,
+    CameraConfig,
+    Config,
+    RuleConfig,
+    _model_in,
+)
 from agent.ops import words
 
 TOP = Path(__file__).resolve().parents[2]
@@ -75,8 +84,8 @@ def in_words(default: Any) -> str:
         return "needed"
     if default is None or default == ():
         return "none"
-    if default in (ALL_CLASSES, VEHICLES):
-        return "all" if default == ALL_CLASSES else "vehicles"
+    if default in (ALL_CLASSES, ALL_FAULTS, VEHICLES):
+        return "vehicles" if default == VEHICLES else "all"
     return f"`{json.dumps(str(default) if isinstance(default, Path) else default)}`"
 
 

@@ -24,6 +24,7 @@ MAY: dict[str, set[str]] = {
     "agent.errors": set(),
     "agent.clock": set(),
     "agent.sharpness": set(),
+    "agent.memory": set(),
     "agent.contract": SEAMS,
     "agent.vision": {*SEAMS, "agent.sharpness", "agent.contract", "drivers"},
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.

@@ -14,6 +14,7 @@ BOX = '[box]\nsite = "cua-bac"\nid = "gw-01"\n'
 CAMERA = '[[camera]]\nid = "north"\nsource = "file:clip.mp4"\n'
 GOOD = BOX + CAMERA
 LINE = '[[camera.line]]\nid = "gate"\na = [0.1, 0.6]\nb = [0.9, 0.6]\n'
+MASK = '[[camera.mask]]\nid = "house"\npolygon = '
 ZONE = '[[camera.zone]]\nid = "yard"\npolygon = '
 RULE = '[[camera.rule]]\nid = "no-entry"\nkind = "wrong-way"\nline = "gate"\nallowed = "in"\n'
 BROKER = '[[broker]]\nhost = "ioc.example"\n'
@@ -81,9 +82,15 @@ readers = ["colour"]
   polygon = [[0.2, 0.5], [0.6, 0.5], [0.6, 0.9], [0.2, 0.9]]
   dwell_s = 30
 
+  [[camera.mask]]
+  id = "house"
+  polygon = [[0, 0], [0.3, 0], [0.3, 0.4]]
+  kind = "privacy"
+
 [[camera]]
 id = "south"
 source = "v4l2:/dev/video0"
+faults = ["moved", "covered"]
 width_px = 1280
 height_px = 720
 """
@@ -96,7 +103,8 @@ def test_the_shortest_configuration_gets_the_defaults() -> None:
     assert (loaded.outbox.path, loaded.outbox.max_mb) == (Path("/var/lib/gateway-agent/outbox.db"), 512)
     assert (loaded.detector.pack, loaded.detector.threads) == (config.DEFAULT_PACK, 2)
     assert (camera.fps, camera.motion_gate, camera.stall_timeout_s, camera.loop) == (10.0, True, 5.0, False)
-    assert (camera.line, camera.zone) == ((), ())
+    assert (camera.line, camera.zone, camera.mask) == ((), (), ())
+    assert camera.faults == ("dark", "overexposed", "blurred", "covered", "moved", "frozen")
 
 
 def test_every_key_arrives_where_it_belongs() -> None:
@@ -114,7 +122,9 @@ def test_every_key_arrives_where_it_belongs() -> None:
     assert north.line[0].classes == ("car", "bus", "truck")
     assert north.zone[0].dwell_s == 30
     assert north.zone[0].classes == ("person", "bicycle", "motorcycle", "car", "bus", "truck")
+    assert (north.mask[0].kind, north.mask[0].polygon[1]) == ("privacy", (0.3, 0))
     assert (south.width_px, south.height_px) == (1280, 720)
+    assert south.faults == ("moved", "covered")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +235,22 @@ def test_every_key_arrives_where_it_belongs() -> None:
             GOOD + ZONE + "[[0.1, 0.1], [0.5, 0.5]]",
             "camera[1].zone[1].polygon: found [[0.1, 0.1], [0.5, 0.5]]; wanted at least 3 of them",
             id="two corners",
+        ),
+        pytest.param(
+            GOOD + MASK + "[[0.1, 0.1], [0.5, 0.1], [0.9, 0.9]]",
+            "camera[1].mask[1].kind: missing; this key is needed",
+            id="a mask of no kind",
+        ),
+        pytest.param(
+            GOOD + MASK + '[[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]]\nkind = "privacy"',
+            "camera[1].mask[1]: the corners lie on one line; wanted an area",
+            id="a flat mask",
+        ),
+        pytest.param(
+            GOOD + 'faults = ["dusty"]',
+            'camera[1].faults[1]: found "dusty"; '
+            "wanted 'dark', 'overexposed', 'blurred', 'covered', 'moved' or 'frozen'",
+            id="an unknown fault",
         ),
         pytest.param(
             GOOD + LINE + 'classes = ["dog"]',

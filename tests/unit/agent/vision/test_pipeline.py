@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.contract.event import Counts, Crossing, Dwell, ZoneEnter, ZoneExit
+from agent.contract.event import CameraFault, Counts, Crossing, Dwell, ZoneEnter, ZoneExit
 from agent.contract.wire import body_json
+from agent.vision.camera_health import CameraHealth
 from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline, Rules
 from agent.vision.readers import Reader
 from agent.vision.rules.base import Happening
@@ -467,3 +468,41 @@ def test_readers_forget_with_the_tracks_and_with_the_picture_s_size() -> None:
     watched.change_size(640, 360)
     watched.show()
     assert watched.pipeline._readers._of == {}
+
+
+# ---- masks, numbers, the picture itself ------------------------------------------------------------------------------
+
+
+def test_what_moves_behind_a_detection_mask_wakes_no_detector() -> None:
+    detector = PerfectDetector()
+    left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    camera = Camera(Pipeline(detector, rules(), still_polygons=(left,)), detector)
+    camera.show(seconds=2.0)
+    calls = detector.calls
+    for n in range(20):
+        camera.show([("car", (50.0 + 20 * n, 300.0, 150.0 + 20 * n, 400.0))])
+    assert detector.calls == calls
+    camera.show([("car", (900.0, 300.0, 1100.0, 400.0))])
+    assert detector.calls == calls + 1
+
+
+def test_tracks_are_numbered_from_where_they_are_told() -> None:
+    detector = PerfectDetector()
+    camera = Camera(Pipeline(detector, rules(GATE), first_track=700_001), detector)
+    for n in range(20):
+        camera.show([("car", (500.0, 100.0 + 20 * n, 600.0, 200.0 + 20 * n))])
+    (crossed,) = camera.said(Crossing)
+    assert crossed.track >= 700_001
+    assert camera.pipeline.next_track > crossed.track
+    camera.pipeline.reset()
+    assert camera.pipeline.next_track > crossed.track
+
+
+def test_an_overexposed_camera_is_told_beside_what_the_rules_say() -> None:
+    detector = PerfectDetector()
+    camera = Camera(Pipeline(detector, rules(GATE), health=CameraHealth(lambda: "a1")), detector)
+    camera.scene = np.full_like(camera.scene, 255)
+    for n in range(100):
+        camera.show([("car", (500.0, 100.0 + 4 * n, 600.0, 200.0 + 4 * n))])
+    assert [h.body.fault for h in camera.happened if isinstance(h.body, CameraFault)] == ["overexposed"]
+    assert len(camera.said(Crossing)) == 1

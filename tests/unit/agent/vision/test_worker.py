@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from agent.clock import FakeClock, SystemClock
-from agent.contract.event import Alert, CameraSilent, Counts, Crossing, Event, Evidence, LeftBehind, Stream
+from agent.contract.event import (
+    Alert,
+    CameraFault,
+    CameraSilent,
+    Counts,
+    Crossing,
+    Event,
+    Evidence,
+    LeftBehind,
+    Stream,
+)
 from agent.errors import EventStoreError
 from agent.vision import worker as worker_module
 from agent.vision.pipeline import Pipeline, Rules, Seen
@@ -62,6 +72,8 @@ class ScriptedPipeline:
         self.at_the_end = list(at_the_end)
         self.frames: list[int] = []
         self.resets = 0
+        self.health = None
+        self.next_track = 1
         self.camera: StepCamera | None = None
 
     def process(self, frame: Frame) -> Seen:
@@ -457,3 +469,93 @@ def test_the_place_of_a_thing_left_behind_goes_with_the_wish_for_its_picture() -
     said: list[Happening] = [Happening(body, 0, 0, 0.0, evidence=True), alert(5)]
     run([0], ScriptedPipeline({0: said}), Store(), witness=witness)  # type: ignore[dict-item]
     assert witness.places == [place, None]
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+class Notebook:
+    """A memory that says in which order it was asked, beside what was stored."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.views: list[tuple[bytes, int]] = []
+        self.reached: list[int] = []
+
+    def keep_view(self, memory: bytes) -> None:
+        self.views.append((memory, len(self.store.stored)))
+
+    def reached_track(self, number: int) -> None:
+        self.reached.append(number)
+
+
+class ScriptedHealth:
+    def __init__(self, speaks_at: int) -> None:
+        self.speaks_at = speaks_at
+        self.looks = 0
+
+    def update(self, frame: Frame) -> list[Happening]:
+        self.looks += 1
+        if frame.index != self.speaks_at:
+            return []
+        body = CameraFault(fault="dark", state="raised", alert="a1", severity="critical")
+        return [Happening(body, 0, frame.index, frame.mono_s)]
+
+    def restart(self) -> None:
+        pass
+
+    def faults(self) -> tuple[str, ...]:
+        return ("dark",) if self.looks > self.speaks_at else ()
+
+    def is_to_be_remembered(self) -> bool:
+        return self.looks == self.speaks_at + 1
+
+    def memory(self) -> bytes:
+        return b"seen %d" % self.looks
+
+
+def test_a_bug_in_remembering_does_not_end_the_camera(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Notebook):
+        def reached_track(self, number: int) -> None:
+            raise ZeroDivisionError
+
+    store, pipeline = Store(), ScriptedPipeline({1: [crossing(1)]})
+    camera = pipeline.camera = StepCamera([0, 1])
+    worker = CameraWorker(
+        "north",
+        camera,
+        pipeline,  # type: ignore[arg-type]
+        store.put,
+        clock=FakeClock(),
+        stall_timeout_s=5.0,
+        memory=Broken(store),
+    )
+    worker.start()
+    worker._thread.join(SOON_S)
+    worker.stop()
+    assert [body.track for body in store.bodies()] == [1]
+    assert sum("bug in remembering" in record.message for record in caplog.records) == 1
+
+
+def test_an_alert_is_remembered_once_it_is_stored_and_everything_at_the_end() -> None:
+    store = Store([True, True])
+    notebook = Notebook(store)
+    camera = StepCamera([0, 1, 2, 3])
+    health = ScriptedHealth(1)
+    pipeline = Pipeline(FakeDetector([]), lambda wh: Rules((), ()), health=health, first_track=41)  # type: ignore[arg-type]
+    look = pipeline.process
+
+    def process(frame: Frame) -> Seen:
+        camera.looked_at.release()
+        return look(frame)
+
+    pipeline.process = process  # type: ignore[method-assign]
+    worker = CameraWorker("north", camera, pipeline, store.put, clock=FakeClock(), stall_timeout_s=5.0, memory=notebook)
+    worker.start()
+    worker._thread.join(SOON_S)
+    worker.stop()
+    first, last = notebook.views
+    assert first[1] == 1, "the alert was in the store before it was remembered"
+    assert last[0].startswith(b"seen")
+    assert next(body.kind for body in store.bodies()) == "camera-fault"
+    assert set(notebook.reached) == {41}
