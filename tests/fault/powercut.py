@@ -10,17 +10,18 @@ acknowledged; or a message that the link could have sent; if a number stands for
 are out of order or there twice; or if SQLite or the outbox finds the file damaged.
 
 What is simulated: the guest's memory is gone, kernel and all. The disk has a volatile write cache (`CachedDisk`): of
-what no flush had followed, all, none or half of the sectors survive, drawn for each cut, each sector for itself; so
-writes are torn and reordered within a flush. The cuts that count come between a write and its flush; a few more come
-while the outbox is opened. What is not simulated: a disk that loses what it said it had flushed, or whose other
-sectors suffer when the power fails (cheap SD cards do both); brown-outs. The guest does not boot each time, it starts
-from the memory of one that had booted and had not seen this disk.
+what no flush had followed, all survives, nothing, half of the sectors or half of the blocks of 4 KiB, drawn for each
+cut, and each sector or block for itself; so writes are torn and reordered within a flush. Each cut comes between a
+write and its flush; to those that count, a few are added while the disk is mounted and the outbox opened. What is not
+simulated: a disk that loses what it said it had flushed, or whose other sectors suffer when the power fails (cheap SD
+cards do both); brown-outs. The guest does not boot each time, it starts from the memory of one that had booted and had
+not seen this disk.
 
 Then a control, on the same disk, with `synchronous=NORMAL` in place of FULL, must lose events: a run in which it does
 not could not have found a fault, and ends with exit code 1 too.
 
 Needs Python 3.11, and root and four minutes the first time (the guest's root disk is kept in .cache/guest, 1.2 GB);
-then about fifteen seconds for each cut.
+then about twenty seconds for each cut.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ MB = 1024 * 1024
 _CONTROL_CUTS = 3
 _CONTROL = "normal"
 _OPENING_SHARE = 4  # one cut while the outbox is opened for so many while it writes
-_WRITING_S = (0.2, 4.0)  # from the first event on
-_WRITES = (1, 4)  # and then with this write
-_OPENING_S = (0.0, 1.0)  # from when the outbox is about to be opened on
-_SURVIVES = {"none": 0.0, "half": 0.5, "all": 1.0}
+_WRITING_S = (0.2, 8.0)  # from the first event on; after half of it the log is full and begins anew, over itself
+_WRITES = (1, 4)  # and then with this write of the disk's
+_OPENING_WRITES = (1, 24)  # from before the disk is mounted on; at some 20 the first event is put
+# What survives of what was not flushed: each piece with this probability, and how large the pieces are.
+_SURVIVES = {"nothing": (0.0, 512), "half the sectors": (0.5, 512), "half the blocks": (0.5, 4096), "all": (1.0, 512)}
 _LIMIT_S = 180.0  # for each thing that is waited for; seconds when the machine is idle
 _CODE = ("agent", "tests/__init__.py", "tests/fault/__init__.py", "tests/fault/powercut_box.py")
 _LIBRARIES = ("cbor2", "pydantic")
@@ -64,15 +66,16 @@ exec python3 -m tests.fault.powercut_box /data/box/outbox.db /dev/virtio-ports/r
 
 @dataclass(frozen=True)
 class Cut:
-    """writes: with which write after the moment; None for a cut while the outbox is opened. survives: see _SURVIVES."""
+    """after_s: from the first event on; None: from before the disk is mounted on. writes: with which write from then.
+    survives: see _SURVIVES."""
 
-    after_s: float
-    writes: int | None
+    after_s: float | None
+    writes: int
     survives: str
 
     def __str__(self) -> str:
-        what = "opening" if self.writes is None else f"writing, with write {self.writes} from then"
-        return f"{self.after_s:.2f} s into {what}"
+        since = "mounting" if self.after_s is None else f"{self.after_s:.2f} s of events"
+        return f"at write {self.writes} after {since}"
 
 
 @dataclass
@@ -137,11 +140,11 @@ class Lab:
                 words = [f"{found.rows} rows there, {found.accepted} of them new", *found.faults]
                 print(f"life {self._lives}: {'; '.join(words)}", flush=True)
             if cut is not None:
-                account.writing += cut.writes is not None
-                account.opening += cut.writes is None
+                account.writing += cut.after_s is not None
+                account.opening += cut.after_s is None
                 account.unflushed += unflushed
                 words = [
-                    f"{unflushed} sectors not flushed, {cut.survives} survive",
+                    f"{unflushed} sectors not flushed, {cut.survives} survives",
                     f"{time.monotonic() - began_s:.0f} s",
                 ]
                 print(f"life {self._lives}: cut {cut}; {'; '.join(words)}", flush=True)
@@ -163,7 +166,8 @@ class Lab:
                     guest.power_cut()
                     box.wait(_LIMIT_S)
             account.flushes += disk.flushes
-            unflushed = disk.cut(_SURVIVES[cut.survives if cut else "all"], self._chance)
+            survives, piece_bytes = _SURVIVES[cut.survives if cut else "all"]
+            unflushed = disk.cut(survives, self._chance, piece_bytes=piece_bytes)
         return self._books.read(guest.report.read_text(errors="replace")), unflushed
 
 
@@ -180,12 +184,11 @@ def _until_the_cut(cut: Cut, guest: Guest, box: subprocess.Popen[bytes], disk: C
     def said(word: str) -> bool:
         return f"\n{word}" in "\n" + guest.report.read_text(errors="replace")
 
-    word = "opening" if cut.writes is None else "put "
-    _wait(lambda: said(word) or ended(), f"the box to say '{word}'", guest)
-    time.sleep(cut.after_s)
-    if cut.writes is not None:
-        failed = disk.fail_at_write(cut.writes)
-        _wait(lambda: failed.is_set() or ended(), "the box to write to its disk", guest)
+    if cut.after_s is not None:
+        _wait(lambda: said("put ") or ended(), "the box to put its first event", guest)
+        time.sleep(cut.after_s)
+    failed = disk.fail_at_write(cut.writes)
+    _wait(lambda: failed.is_set() or ended(), "the box to write to its disk", guest)
     if ended():
         raise GuestError(f"the box ended by itself, with {box.returncode}\n{_last_words(guest)}")
 
@@ -206,7 +209,7 @@ def draw(writing: int, opening: int, chance: random.Random) -> list[Cut]:
     survives = [*_SURVIVES]
     cuts = [
         *(Cut(chance.uniform(*_WRITING_S), chance.randint(*_WRITES), chance.choice(survives)) for _ in range(writing)),
-        *(Cut(chance.uniform(*_OPENING_S), None, chance.choice(survives)) for _ in range(opening)),
+        *(Cut(None, chance.randint(*_OPENING_WRITES), chance.choice(survives)) for _ in range(opening)),
     ]
     chance.shuffle(cuts)
     return cuts

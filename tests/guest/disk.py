@@ -72,7 +72,7 @@ class CachedDisk:
 
     A raw file on its own cannot show that. QEMU killed loses the guest's memory, but what the guest had handed to its
     disk is in this machine's page cache and comes back, flushed or not. So QEMU speaks NBD to this class, which keeps
-    writes in memory until the guest flushes. After the guest is gone, `cut()` decides sector by sector what of the rest
+    writes in memory until the guest flushes. After the guest is gone, `cut()` decides piece by piece what of the rest
     reached the medium, in any order: a file system or database that left out a flush is then likely to be caught.
 
     Served on a Unix socket, to one guest at a time, for as long as the `with` block lasts, by a thread of its own: it
@@ -148,15 +148,19 @@ class CachedDisk:
         self._writes_left = count
         return self._failed
 
-    def cut(self, survives: float, chance: random.Random) -> int:
-        """The power is gone. Each sector that was not flushed is on the medium with probability `survives`, in one of
-        the versions written since the last flush. Returns how many sectors were not flushed.
+    def cut(self, survives: float, chance: random.Random, *, piece_bytes: int = SECTOR_BYTES) -> int:
+        """The power is gone. Each piece of the disk is written to the medium with probability `survives`, in one of the
+        versions that it has had since the last flush. Returns how many sectors were not flushed.
         """
         if not self._idle.wait(10):
             raise RuntimeError("the guest still holds this disk; end it before its power is cut")
+        fates: dict[int, float | None] = {}  # of a piece: how far into its versions it had come, or None
         for number, versions in sorted(self._cache.items()):
-            if chance.random() < survives:
-                os.pwrite(self._fd, chance.choice(versions), number * SECTOR_BYTES)
+            piece = number * SECTOR_BYTES // piece_bytes
+            if piece not in fates:
+                fates[piece] = chance.random() if chance.random() < survives else None
+            if (fate := fates[piece]) is not None:
+                os.pwrite(self._fd, versions[int(fate * len(versions))], number * SECTOR_BYTES)
         unflushed = len(self._cache)
         self._cache.clear()
         self._writes_left = None

@@ -52,6 +52,15 @@ def test_each_sector_survives_for_itself_and_in_any_version(disk: CachedDisk, tm
     assert {data[at : at + SECTOR_BYTES] for at in range(0, len(data), SECTOR_BYTES)} == {A, B, OLD}
 
 
+def test_a_larger_piece_survives_whole_or_not_at_all(disk: CachedDisk, tmp_path: Path) -> None:
+    disk.write(0, A * SECTORS)
+    disk.write(0, B * SECTORS)
+    disk.cut(0.5, random.Random(1), piece_bytes=8 * SECTOR_BYTES)
+    data = medium(tmp_path)
+    pieces = {data[at : at + 8 * SECTOR_BYTES] for at in range(0, len(data), 8 * SECTOR_BYTES)}
+    assert pieces == {A * 8, B * 8, OLD * 8}
+
+
 @pytest.mark.skipif(shutil.which("qemu-io") is None, reason="no qemu-io; apt-get install qemu-utils")
 def test_qemu_has_it_as_a_disk_and_its_flush_counts(disk: CachedDisk, tmp_path: Path) -> None:
     def qemu_io(*commands: str) -> str:
