@@ -21,7 +21,7 @@ Then a control, on the same disk, with `synchronous=NORMAL` in place of FULL, mu
 not could not have found a fault, and ends with exit code 1 too.
 
 Needs Python 3.11, and root and four minutes the first time (the guest's root disk is kept in .cache/guest, 1.2 GB);
-then about twenty seconds for each cut.
+then about fifteen seconds for each cut.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MB = 1024 * 1024
 _CONTROL_CUTS = 3
 _CONTROL = "normal"
 _OPENING_SHARE = 4  # one cut while the outbox is opened for so many while it writes
-_WRITING_S = (0.2, 8.0)  # from the first event on; after half of it the log is full and begins anew, over itself
+_WRITING_S = (0.2, 4.0)  # from the first event on
 _WRITES = (1, 4)  # and then with this write of the disk's
 _OPENING_WRITES = (1, 24)  # from before the disk is mounted on; at some 20 the first event is put
 # What survives of what was not flushed: each piece with this probability, and how large the pieces are.

@@ -29,11 +29,14 @@ from typing import Any
 
 from agent.clock import SystemClock
 from agent.contract.event import Crossing, Event, Stream
-from agent.outbox import Outbox, Position, Waiting
+from agent.outbox import Outbox, Position, Waiting, store
 
 LIFE = 10_000_000  # numbers for one life of the guest, a tenth of them for each stream
 FULL = "full"
 _PEEK_ROWS = 500
+# A tenth of what the outbox has. An interpreted guest stores some 30 commits a second, and lives for seconds: with 500
+# pages it would hardly ever come to where the log is full and is written anew over itself, as it is on a busy box.
+_WAL_PAGES = 50
 _START: Position = (0, 0)
 
 
@@ -117,6 +120,7 @@ def main(path_: str, report_: str, life_: str, synchronous: str, *look: str) -> 
     path, report, life = Path(path_), Report(Path(report_)), int(life_)
     if synchronous != FULL:
         weaken(synchronous)
+    store.WAL_PAGES = _WAL_PAGES
     clock = GuestClock(life)
     report.say("opening")
     outbox = Outbox(path, clock=clock)
