@@ -14,10 +14,12 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from agent.contract.topics import check_id
+from agent.config_sensors import TAGS, OutputConfig, SensorConfig, check_sensors
+from agent.config_table import Id, Table
+from agent.config_table import refuse_repeats as _refuse_repeats
 from agent.errors import ConfigError
 from agent.vision import geometry
 from drivers.cameras import check_source
@@ -37,16 +39,10 @@ def _host(host: str) -> str:
     raise ValueError(f"{host.rpartition('@')[2]!r}; wanted a name or an address alone; its port is a key: port = 1883")
 
 
-Id = Annotated[str, AfterValidator(check_id)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
 ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
-
-
-class Table(BaseModel):
-    # A mistyped key is an error, not a silent default.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BoxConfig(Table):
@@ -191,11 +187,15 @@ class Config(Table):
     outbox: OutboxConfig = OutboxConfig()
     detector: DetectorConfig = DetectorConfig()
     camera: tuple[CameraConfig, ...] = Field(min_length=1)
+    sensor: tuple[SensorConfig, ...] = ()
+    output: tuple[OutputConfig, ...] = ()
     health: HealthConfig = HealthConfig()
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
         _refuse_repeats("camera", [camera.id for camera in self.camera])
+        check_sensors(self.sensor, self.output)
+        _refuse_repeats("camera or sensor", [part.id for part in (*self.camera, *self.sensor)])
         return self
 
     def camera_named(self, camera_id: str) -> CameraConfig:
@@ -232,14 +232,17 @@ def parse(text: str, name: str) -> Config:
         return Config.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as exc:
         errors = exc.errors()
+        for error in errors:
+            error["loc"] = _untagged(error)
         # A wrong entry is also counted as missing from the list around it; said once, at the entry, is enough.
         plain = [e for e in errors if e["type"] != "too_short" or not any(_is_inside(other, e) for other in errors)]
         raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in plain)) from exc
 
 
-def _refuse_repeats(what: str, ids: list[str]) -> None:
-    for repeated in sorted({i for i in ids if ids.count(i) > 1}):
-        raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
+def _untagged(error: ErrorDetails) -> tuple[int | str, ...]:
+    """('sensor', 0, 'nmea', 'port') → ('sensor', 0, 'port'): which driver it is stands in the file itself."""
+    loc = error["loc"]
+    return loc[:2] + loc[3:] if loc[:1] == ("sensor",) and len(loc) > 2 and loc[2] in TAGS else loc
 
 
 def _is_inside(error: ErrorDetails, around: ErrorDetails) -> bool:
@@ -299,7 +302,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     return 'a list, such as ["car", "bus"]'
 
 
-_LISTS = ("broker", "camera", "line", "zone")
+_LISTS = ("broker", "camera", "line", "zone", "sensor", "quantity", "limit", "output")
 
 
 def _is_table(loc: tuple[int | str, ...]) -> bool:

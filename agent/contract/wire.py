@@ -90,6 +90,17 @@ KEYS: dict[str, int] = {
     "evidence": 67,
     "sha256": 68,
     "attributes": 69,
+    # Sensors: 130 to 149.
+    "quantity": 130,
+    "more": 131,
+    "bound": 132,
+    "limit": 133,
+    "name": 134,
+    "sensors": 135,
+    "age_s": 136,
+    "values": 137,
+    "outputs": 138,
+    "on": 139,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""
