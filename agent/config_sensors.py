@@ -375,7 +375,8 @@ def check_sensors(sensors: tuple[Any, ...], outputs: tuple[OutputConfig, ...]) -
             rules = [] if found is None else [limit.id for limit in found.limit]
             rules += [] if found is None else [name for name, unit in found.units().items() if unit == "bool"]
             if found is None or (rule not in rules and not isinstance(found, PluginConfig)):
+                such = ", such as " + ", ".join(f"{sensor_id}/{name}" for name in rules) if rules else ""
                 raise ValueError(
                     f"output {output.id!r}: while_raised has {reference!r}, which no sensor raises; wanted "
-                    f"sensor/limit or sensor/contact{', such as ' + ', '.join(f'{sensor_id}/{r}' for r in rules) if rules else ''}"
+                    f"sensor/limit or sensor/contact{such}"
                 )

@@ -25,8 +25,8 @@ def list_ports(root: Path = _ROOT) -> list[FoundPort]:
     """1-wire thermometers, serial ports, I2C adapters, GPIO chips and the kernel's own temperatures, in this order."""
     found = []
     for folder in _sorted(root, "sys/bus/w1/devices/28-*"):
-        lines = ('driver = "ds18b20"', f'device = "{folder.name}"')
-        found.append(FoundPort(folder.name, lines, "a 1-wire thermometer"))
+        thermometer = ('driver = "ds18b20"', f'device = "{folder.name}"')
+        found.append(FoundPort(folder.name, thermometer, "a 1-wire thermometer"))
     # Names below by-id stay; ttyUSB0 and ttyUSB1 change places when both are plugged in anew.
     serial = _sorted(root, "dev/serial/by-id/*") or _sorted(root, "dev/tty[AU][MS][AB]*")
     for port in serial:

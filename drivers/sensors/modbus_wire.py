@@ -37,7 +37,7 @@ _REQUESTS: dict[Table, type[ModbusPDU]] = {
     "input": ReadInputRegistersRequest,
 }
 _BITS = ("coil", "discrete")
-_MAX_ANSWER_BYTES = 260
+_MOST_HEARD_BYTES = 1024  # a frame has 260 at most: more is noise, and endless
 _REFUSALS = {
     1: "it knows no such function; is `table` right?",
     2: "it has no such register; is `register` right? Data sheets often count from 1, or from 40001",
@@ -188,27 +188,29 @@ class ModbusLink:
         request = _REQUESTS[table](address=address, count=count, dev_id=device, transaction_id=self._transaction)
         self._wire.discard()
         self._wire.send(self._framer.buildFrame(request), max(deadline_s - time.monotonic(), 0.001))
-        received = b""
-        while (left_s := deadline_s - time.monotonic()) > 0:
-            received += self._wire.receive(left_s)
+        heard = received = b""
+        while (left_s := deadline_s - time.monotonic()) > 0 and len(heard) < _MOST_HEARD_BYTES:
+            came = self._wire.receive(left_s)
+            heard += came
+            received += came
+            if isinstance(self._framer, FramerRTU):
+                received = _from_head(received, device, request.function_code)
             try:
                 used, answer = self._framer.handleFrame(received, device, self._transaction)
             except (ModbusException, ValueError, IndexError, struct.error) as exc:
                 raise SensorInvalid(
-                    f"sensor {who}: device {device} at {self.where} answered {_dump(received)}: {exc}"
+                    f"sensor {who}: device {device} at {self.where} answered {_dump(heard)}: {exc}"
                 ) from exc
             if answer is not None:
                 if isinstance(self._framer, FramerSocket) and not _is_whole(received[:used], self._transaction, device):
                     break
                 return answer
-            if len(received) - used > _MAX_ANSWER_BYTES:
-                break  # noise, and endless
             if isinstance(self._framer, FramerRTU) and used:
                 break  # a whole frame, and its checksum is wrong: nothing more will come
             received = received[used:]
-        if received:
+        if heard:
             raise SensorInvalid(
-                f"sensor {who}: device {device} at {self.where} answered {_dump(received)}, which is no frame with a "
+                f"sensor {who}: device {device} at {self.where} answered {_dump(heard)}, which is no frame with a "
                 "right checksum or length; are baud rate, parity and the wiring (A, B, terminator) right, and is each "
                 "`device` number there once?"
             )
@@ -238,6 +240,17 @@ class _Held:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def _from_head(received: bytes, device: int, function: int) -> bytes:
+    """What was received without what cannot begin an answer to us.
+
+    Switching an RS-485 line around often makes a byte of noise; pymodbus takes it for the number of another device.
+    """
+    for start, byte in enumerate(received):
+        if byte == device and (start + 1 == len(received) or received[start + 1] & 0x7F == function):
+            return received[start:]
+    return b""
 
 
 def _is_whole(received: bytes, transaction: int, device: int) -> bool:

@@ -29,6 +29,7 @@ class NmeaSensor:
         self.sensor_id = sensor_id
         self.bus = f"serial {port.path}"
         self._port = port
+        self._is_open = False
         self._rest = b""
         self._gga: pynmea2.types.talker.GGA | None = None
         self._offers_time = offers_time
@@ -40,8 +41,11 @@ class NmeaSensor:
             self._port.open()
         except OSError as exc:
             raise unavailable(self.sensor_id, self._port.path, exc) from exc
+        self._is_open = True
 
     def read(self, timeout_s: float) -> list[Reading]:
+        if not self._is_open:
+            raise SensorUnavailable(f"sensor {self.sensor_id} is not open; call open() first")
         self._offer = None
         deadline_s = time.monotonic() + timeout_s
         heard = bad = 0
@@ -72,6 +76,7 @@ class NmeaSensor:
         )
 
     def close(self) -> None:
+        self._is_open = False
         with suppress(OSError):  # it is gone, which is what was wanted
             self._port.close()
 

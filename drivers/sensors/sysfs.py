@@ -37,6 +37,7 @@ class Ds18b20Sensor:
         self.sensor_id = sensor_id
         self.bus = "1-wire"
         self._file = Path("/sys/bus/w1/devices") / device / "w1_slave"
+        self._is_open = False
 
     def open(self) -> None:
         if not self._file.exists():
@@ -44,8 +45,11 @@ class Ds18b20Sensor:
                 f"sensor {self.sensor_id}: {self._file} is not there; is the thermometer connected, and 1-wire "
                 "switched on (dtoverlay=w1-gpio)? `ls /sys/bus/w1/devices` lists what is found"
             )
+        self._is_open = True
 
     def read(self, timeout_s: float) -> list[Reading]:
+        if not self._is_open:
+            raise SensorUnavailable(f"sensor {self.sensor_id} is not open; call open() first")
         text = _read(self.sensor_id, self._file)
         try:
             celsius = parse_w1(text)
@@ -54,7 +58,7 @@ class Ds18b20Sensor:
         return [Reading("temperature", celsius, "°C", time.monotonic())]
 
     def close(self) -> None:
-        pass
+        self._is_open = False
 
 
 class HwmonSensor:
