@@ -232,8 +232,6 @@ def parse(text: str, name: str) -> Config:
         return Config.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as exc:
         errors = exc.errors()
-        for error in errors:
-            error["loc"] = _untagged(error)
         # A wrong entry is also counted as missing from the list around it; said once, at the entry, is enough.
         plain = [e for e in errors if e["type"] != "too_short" or not any(_is_inside(other, e) for other in errors)]
         raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in plain)) from exc
@@ -269,12 +267,12 @@ _WANTED = {
 
 def _sentence(error: ErrorDetails) -> str:
     """One mistake as: key: found …; wanted …."""
-    loc, kind, context = error["loc"], error["type"], error.get("ctx", {})
+    loc, kind, context = _untagged(error), error["type"], error.get("ctx", {})
     if isinstance(loc[-1] if loc else None, int) and kind in ("missing", "too_long", "tuple_type"):
         kind, loc = "tuple_type", loc[:-1] if kind == "missing" else loc
     key = _key(loc)
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), _keys_beside(loc), n=1)
+        near = difflib.get_close_matches(str(loc[-1]), _keys_beside(error["loc"]), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "all keys are listed in provisioning/README.md"
         return f"{key}: unknown key; {hint}"
     if kind == "value_error":
@@ -330,7 +328,7 @@ def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Config
     for part in loc[:-1]:
         if isinstance(part, str):
-            inner = _model_in(model.model_fields[part].annotation)
+            inner = TAGS[part] if part in TAGS else _model_in(model.model_fields[part].annotation)
             if inner is None:
                 return []
             model = inner

@@ -167,7 +167,8 @@ def test_a_bug_of_ours_costs_one_reading_and_not_the_bus(caplog: pytest.LogCaptu
     assert "bug in sensing" in caplog.text
 
 
-def test_what_was_said_waits_for_the_store_and_nothing_is_lost() -> None:
+def test_what_was_said_waits_for_the_store_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sensing.sensing._STORE_AGAIN_S", 0.01)
     clock = FakeClock()
     stored: list[Event] = []
     done = threading.Event()
