@@ -139,8 +139,8 @@ def answer(who: str, ups: str, name: str, line: bytes) -> str | None:
 
 def flags(who: str, status: str, mono_s: float) -> list[Reading]:
     """ups.status as on and off: "OL CHRG" is mains there; "OB LB" is mains lost and the battery low."""
-    words = status.split()
-    if ("OL" in words) == ("OB" in words) or not all(re.fullmatch(r"[A-Z]{2,8}", word) for word in words):
+    words = status.split(" ")
+    if ("OL" in words) == ("OB" in words) or not re.fullmatch(r"[A-Z ]{2,60}", status):
         raise SensorInvalid(f"sensor {who}: status {status[:40]!r}; wanted one of OL (mains) and OB (battery) in it")
     return [Reading(quantity, float(word in words), "bool", mono_s) for word, quantity in _FLAGS.items()]
 

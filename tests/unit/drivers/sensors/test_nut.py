@@ -81,7 +81,7 @@ def test_quotes_inside_a_value_are_undone() -> None:
     assert answer("ups", "ups", "ups.status", rb'VAR ups ups.status "a\"b\\c"') == 'a"b\\c'
 
 
-@pytest.mark.parametrize("status", ["", "OL OB", "CHRG", "ol", "OL <script>"])
+@pytest.mark.parametrize("status", ["", "OL OB", "CHRG", "ol", "OL <script>", "OL\tLB", "OL \x1fLB"])
 def test_a_status_that_is_neither_mains_nor_battery_is_refused(status: str) -> None:
     with pytest.raises(SensorInvalid, match="wanted one of OL"):
         flags("ups", status, 0.0)
