@@ -283,7 +283,7 @@ class NutConfig(SensorBase):
 class PluginConfig(SensorBase):
     """A driver that an installed package brings; see drivers/README.md."""
 
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="what its driver takes")
+    options: dict[str, str | int | float | bool] = Field({}, description="what its driver takes")
 
 
 class _UnknownConfig(SensorBase):

@@ -50,7 +50,7 @@ class Sensing:
             self._supervise_once()  # takes the outputs, which switches them off
             self._supervisor.start()
 
-    def stop(self, timeout_s: float = 10.0) -> bool:
+    def stop(self, timeout_s: float = 5.0) -> bool:
         """Ends all threads. False if one hangs in a driver: it is left behind. May be called before start()."""
         self._stopping.set()
         deadline_s = self._clock.mono_s() + timeout_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import termios
 from typing import Literal, Protocol
 
@@ -45,6 +46,10 @@ class SerialPort:
         try:
             # exclusive: of two programs that talk on one line, each gets half of the other's answers.
             self._port = serial.Serial(self.path, exclusive=True, timeout=0, **self._settings)
+        except OSError as exc:
+            if exc.errno == errno.EAGAIN:
+                raise OSError(errno.EBUSY, "another program uses it") from exc
+            raise
         except (termios.error, ValueError) as exc:
             # Neither is an OSError, and pyserial lets both through: no terminal, or a rate that the port cannot do.
             raise OSError(f"not a serial port, or it cannot do {self._settings['baudrate']} baud: {exc}") from exc

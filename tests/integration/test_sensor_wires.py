@@ -103,6 +103,16 @@ def test_a_serial_port_that_is_not_there_is_told_by_name() -> None:
         ModbusSensor("air", link, 3, REGISTERS).open()
 
 
+def test_a_port_that_another_program_uses_is_told_as_such(cable: PtyPair) -> None:
+    first, second = (NmeaSensor(name, SerialPort(cable.ends[0], baud=9600)) for name in ("gnss", "other"))
+    first.open()
+    with pytest.raises(SensorUnavailable, match=r"sensor other: /dev/pts/\d+: another program uses it"):
+        second.open()
+    first.close()
+    second.open()
+    second.close()
+
+
 def test_a_file_that_is_no_serial_port_is_told_as_such() -> None:
     with pytest.raises(SensorUnavailable, match=r"sensor gnss: /dev/null: .*"):
         NmeaSensor("gnss", SerialPort("/dev/null", baud=9600)).open()
