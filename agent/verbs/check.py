@@ -112,8 +112,9 @@ def _sensor(driver: Sensor, watch: SensorWatch) -> bool:
         print(say("sensor-hangs", id=driver.sensor_id, seconds=seconds))
         return False
     if failed:
-        key = "sensor-absurd" if isinstance(failed[0], SensorInvalid) else "sensor-bad"
-        print(say(key, id=driver.sensor_id, why=_tail(failed[0], f"sensor {driver.sensor_id}")))
+        why = _tail(failed[0], f"sensor {driver.sensor_id}")
+        is_absurd = isinstance(failed[0], SensorInvalid)
+        print(say("sensor-absurd" if is_absurd else "sensor-bad", id=driver.sensor_id, why=why))
         return False
     if not found:
         print(say("sensor-quiet", id=driver.sensor_id, seconds=seconds))
