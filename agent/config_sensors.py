@@ -211,6 +211,7 @@ class NmeaConfig(SensorBase):
     baud: int = Field(9600, ge=300, le=4_000_000)
     interval_s: Literal[0] = Field(0, description="it speaks by itself")
     timeout_s: float = Field(3.0, gt=0, le=60, description="without a sentence for so long it is opened anew")
+    stale_s: float | None = Field(900.0, gt=0, le=86400, description="a cold receiver takes minutes to its first fix")
     offer_time: bool = Field(True, description="its time labels what happens where no time server can be reached")
 
 

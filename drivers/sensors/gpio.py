@@ -6,6 +6,7 @@ How pins are reached is chosen as gpiozero chooses its pin factory: GATEWAY_AGEN
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -161,12 +162,12 @@ class GpioOutput:
 
 
 def _unavailable(who: str, chip: str, exc: OSError | ValueError) -> SensorUnavailable:
-    if isinstance(exc, FileNotFoundError):
+    if isinstance(exc, OSError) and exc.errno in (errno.ENOENT, errno.ENODEV):
         return SensorUnavailable(
-            f"{who}: {chip} is not there, or has no such line; `gpiodetect` and `gpioinfo` list them"
+            f"{who}: {chip} is not there, is no GPIO chip, or has no such line; `gpiodetect` and `gpioinfo` list them"
         )
     if isinstance(exc, PermissionError):
         return SensorRefused(f"{who}: {chip}: {exc.strerror}; the service's user must be in group 'gpio'")
-    if isinstance(exc, OSError) and exc.errno == 16:
+    if isinstance(exc, OSError) and exc.errno == errno.EBUSY:
         return SensorUnavailable(f"{who}: a line of {chip} is in use by another program; `gpioinfo` names it")
     return SensorUnavailable(f"{who}: {chip}: {exc}; do the line numbers exist? `gpioinfo` lists them")

@@ -102,7 +102,7 @@ class _Chip:
             return SensorRefused(
                 f"sensor {self.sensor_id}: {self._bus.where}: {exc.strerror}; the service's user must be in group 'i2c'"
             )
-        if exc.errno in (errno.ENXIO, errno.EREMOTEIO):
+        if exc.errno in (errno.ENXIO, errno.EREMOTEIO, errno.ENODEV):
             return SensorUnavailable(f"{at}: no chip answers; look at its wiring and address (`i2cdetect -y 1`)")
         if exc.errno == errno.EBUSY:
             return SensorUnavailable(f'{at}: a driver of the kernel uses it; read it there (driver = "hwmon")')

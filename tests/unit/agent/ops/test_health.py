@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.ops.health import cpu_c, disk_free_bytes, rss_bytes
+from agent.ops.health import _sensor, cpu_c, disk_free_bytes, rss_bytes
+from agent.sensing import SensorState
 
 
 def zone(root: Path, number: int, text: str) -> None:
@@ -39,3 +40,18 @@ def test_a_folder_that_is_gone_has_no_free_space(tmp_path: Path) -> None:
     assert free is not None
     assert free > 0
     assert disk_free_bytes(tmp_path / "gone") is None
+
+
+def test_a_sensor_tells_its_state_its_values_and_how_old_they_are() -> None:
+    state = SensorState("silent", "Trạm", 100.0, {"pm25": 40.0, "door": 1.0}, "sensor air: no answer")
+    assert _sensor(state, 172.25).fields() == {
+        "state": "silent",
+        "name": "Trạm",
+        "age_s": 72.2,
+        "values": {"pm25": 40.0, "door": 1.0},
+        "error": "sensor air: no answer",
+    }
+
+
+def test_a_sensor_that_has_not_answered_yet_has_no_age() -> None:
+    assert _sensor(SensorState("opening", None, None, {}, None), 5.0).fields() == {"state": "opening", "values": {}}

@@ -63,6 +63,7 @@ def test_a_line_without_a_wire_is_where_its_bias_pulls_it(script: Script) -> Non
     ("error", "kind", "words"),
     [
         (FileNotFoundError(errno.ENOENT, "No such file"), SensorUnavailable, "`gpiodetect` and `gpioinfo`"),
+        (OSError(errno.ENODEV, "No such device"), SensorUnavailable, "is no GPIO chip"),  # unplugged, or /dev/null
         (PermissionError(errno.EACCES, "Permission denied"), SensorRefused, "must be in group 'gpio'"),
         (OSError(errno.EBUSY, "Device or resource busy"), SensorUnavailable, "in use by another program"),
         (ValueError("no such line"), SensorUnavailable, "do the line numbers exist"),

@@ -103,6 +103,7 @@ def test_a_chip_whose_wires_are_cut_reads_as_ones_and_is_refused() -> None:
         (errno.ENOENT, "is I2C switched on"),
         (errno.EACCES, "must be in group 'i2c'"),
         (errno.EREMOTEIO, "no chip answers"),
+        (errno.ENODEV, "no chip answers"),
         (errno.EBUSY, "a driver of the kernel uses it"),
         (errno.ETIMEDOUT, "hold the bus's wires down"),
     ],
