@@ -92,13 +92,13 @@ def _camera(camera: CameraConfig) -> bool:
 def _sensor(driver: Sensor, watch: SensorWatch) -> bool:
     """Asked once, in a thread: a driver that hangs must not keep a technician on the pole."""
     found: list[Reading] = []
-    failed: list[DriverError] = []
+    failed: list[Exception] = []
 
     def ask() -> None:
         try:
             driver.open()
             found.extend(driver.read(watch.timeout_s))
-        except DriverError as exc:
+        except Exception as exc:  # told below, where it can be told
             failed.append(exc)
         finally:
             driver.close()
@@ -111,10 +111,12 @@ def _sensor(driver: Sensor, watch: SensorWatch) -> bool:
     if thread.is_alive():
         print(say("sensor-hangs", id=driver.sensor_id, seconds=seconds))
         return False
+    if failed and not isinstance(failed[0], DriverError):
+        raise failed[0]  # a bug in the driver is no answer of the sensor's
     if failed:
-        why = _tail(failed[0], f"sensor {driver.sensor_id}")
+        said = _tail(failed[0], f"sensor {driver.sensor_id}")
         is_absurd = isinstance(failed[0], SensorInvalid)
-        print(say("sensor-absurd" if is_absurd else "sensor-bad", id=driver.sensor_id, why=why))
+        print(say("sensor-absurd" if is_absurd else "sensor-bad", id=driver.sensor_id, why=said))
         return False
     if not found:
         print(say("sensor-quiet", id=driver.sensor_id, seconds=seconds))

@@ -186,7 +186,12 @@ class ModbusLink:
     def _exchange(self, who: str, device: int, table: Table, address: int, count: int, deadline_s: float) -> ModbusPDU:
         self._transaction = self._transaction % 0xFFFF + 1
         request = _REQUESTS[table](address=address, count=count, dev_id=device, transaction_id=self._transaction)
-        self._wire.discard()
+        try:
+            self._wire.discard()
+        except ConnectionError:
+            # Many devices and gateways hang up on who has not asked for some seconds. Nothing was sent: call again.
+            self._wire.close()
+            self._wire.open(max(deadline_s - time.monotonic(), 0.001))
         self._wire.send(self._framer.buildFrame(request), max(deadline_s - time.monotonic(), 0.001))
         heard = received = b""
         while (left_s := deadline_s - time.monotonic()) > 0 and len(heard) < _MOST_HEARD_BYTES:

@@ -209,6 +209,31 @@ def test_a_line_is_let_go_with_its_last_user() -> None:
         opened.ask("noise", 7, "holding", 3, 1, 0.02)
 
 
+def test_a_device_that_hung_up_while_nobody_asked_is_called_again_without_a_word() -> None:
+    opened, wire = link(rtu=False)
+    hung_up = [ConnectionResetError("the device closed the connection")]
+    opens: list[float] = []
+
+    def discard() -> None:
+        if hung_up:
+            raise hung_up.pop()
+
+    wire.discard, wire.open = discard, opens.append  # type: ignore[method-assign]
+    assert ask(opened) == [0]
+    assert len(opens) == 1
+
+
+def test_a_device_that_hangs_up_in_answer_is_not_called_again_at_once() -> None:
+    opened, wire = link(rtu=False)
+
+    def hang_up(timeout_s: float) -> bytes:
+        raise ConnectionResetError("the device closed the connection")
+
+    wire.receive = hang_up  # type: ignore[method-assign]
+    with pytest.raises(SensorUnavailable, match="the device closed the connection"):
+        ask(opened)
+
+
 def test_a_line_that_is_held_by_a_call_that_hangs_is_not_waited_for() -> None:
     opened, wire = link()
     entered, leave = threading.Event(), threading.Event()
