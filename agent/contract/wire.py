@@ -151,6 +151,16 @@ def body_json(body: Body) -> str:
     return body.model_dump_json(by_alias=True, exclude_none=True)
 
 
+def read_body(text: str) -> Body:
+    """What `body_json` made. Raises PayloadError."""
+    try:
+        return _ANY_BODY.validate_json(text, extra="ignore")
+    except ValidationError as exc:
+        raise PayloadError(
+            f"{text[:60]!r} is no body of this contract: {exc.errors(include_url=False)[0]['msg']}"
+        ) from exc
+
+
 def encode(envelope: Envelope, body: str, form: Form) -> bytes:
     """The payload of one ledger message. body: a JSON object as `body_json` makes it."""
     if form == "cbor":

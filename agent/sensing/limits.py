@@ -54,6 +54,10 @@ class Latch:
             self._on_since_s = mono_s
         return "raised" if on else "cleared"
 
+    def resume(self, on_since_s: float) -> None:
+        """It was on when the agent ended; whether it still is, the next update tells."""
+        self.is_on, self._on_since_s = True, on_since_s
+
     def lasted_s(self, mono_s: float) -> float:
         """Since it was raised."""
         return mono_s - self._on_since_s
@@ -107,6 +111,10 @@ class LimitWatch:
         beyond = measured < threshold if self.limit.bound == "below" else measured > threshold
         turn = self._latch.update(beyond, mono_s)
         return None if turn is None else (turn, measured)
+
+    def resume(self, alert: str, on_since_s: float) -> None:
+        self.alert = alert
+        self._latch.resume(on_since_s)
 
     def lasted_s(self, mono_s: float) -> float:
         return self._latch.lasted_s(mono_s)

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.contract.event import Body, Input, Quantity, SensorInvalid, SensorLimit, SensorSilent, SensorStuck
+from agent.contract.event import (
+    Body,
+    Input,
+    Quantity,
+    SensorAlert,
+    SensorInvalid,
+    SensorLimit,
+    SensorSilent,
+    SensorStuck,
+)
 from agent.sensing.limits import Latch, Limit, LimitWatch
 from drivers.base import Reading
 from drivers.units import absurd
@@ -107,6 +116,28 @@ class QuantityWatch:
         self._fault = ("invalid" if self._invalid else "silent", alert)
         reason = self._invalid or f"no value for {self._stale_s:g} s, though the sensor answers"
         return [self._say(self._fault_kind(), now_s, state="raised", alert=alert, reason=reason)]
+
+    def resume(self, body: SensorAlert, since_s: float) -> bool:
+        """Go on with an alert that was raised before a restart. False: there is no rule for it any more."""
+        match body:
+            case SensorLimit():
+                watch = next((w for w in self._limits if w.limit.id == body.rule), None)
+                if watch is None:
+                    return False
+                watch.resume(body.alert, since_s)
+            case Input():
+                self._input_alert = body.alert
+                self._input.resume(since_s)
+            case SensorStuck():
+                if self._rules.stuck_s is None:
+                    return False
+                self._stuck_alert, self.value, self._moved_s = body.alert, body.value, since_s
+            case SensorSilent() | SensorInvalid():
+                self._fault = ("silent" if isinstance(body, SensorSilent) else "invalid", body.alert)
+                self._alive_s = since_s
+            case _:
+                return False
+        return True
 
     def pause(self, now_s: float) -> None:
         """The whole sensor is silent and has said so itself: what was missing in that time is not held against us."""

@@ -17,6 +17,7 @@ from typing import Literal
 
 from agent.clock import Clock
 from agent.contract.event import Reading as ReadingBody
+from agent.contract.event import SensorAlert
 from agent.contract.event import SensorInvalid as InvalidBody
 from agent.contract.event import SensorSilent as SilentBody
 from agent.sensing.quantity import QuantityWatch, Rules, Said, State, what_is_wrong
@@ -113,6 +114,19 @@ class SensorWatch:
             if self._outage is None:
                 _log.error("%s; the sensor is left alone until it does", self._error)
             return self._missed(self._clock.mono_s(), "silent", self._error)
+
+    def resume(self, body: SensorAlert, since_s: float) -> bool:
+        """Go on with an alert that was raised before a restart. False: there is no sensor or rule for it any more."""
+        with self._lock:
+            # Of a sensor with a single quantity both are told without its name: silent is then the sensor's, invalid is
+            # the value's, which a good one clears in either case.
+            is_whole = body.quantity is None and (self._manner.named or isinstance(body, SilentBody))
+            if is_whole and isinstance(body, SilentBody | InvalidBody):
+                self._outage = _Outage("silent" if isinstance(body, SilentBody) else "invalid", body.alert)
+                self._alive_s = since_s
+                return True
+            name = body.quantity or (next(iter(self._quantities), None) if not self._manner.named else None)
+            return name in self._quantities and self._quantities[name].resume(body, since_s)
 
     def judge(self, reading: Reading) -> str | None:
         """Why a value would not be told, None if it would; for those who try a sensor once."""

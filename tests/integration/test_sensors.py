@@ -79,6 +79,7 @@ def test_a_camera_and_six_sensors_and_everything_that_can_happen_to_them(
         )
         with Agent(config, **cabinet.environment) as agent:
             assert eventually(lambda: is_well(ioc)), agent.log()
+            print(f"resident memory with one camera and six sensors: {agent.rss_bytes() / 1e6:.0f} MB")
             # All at once, as in a storm: none waits for another.
             cabinet.pins.drive(17, True)
             cabinet.pins.drive(27, False)
