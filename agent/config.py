@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from agent.config_sensors import TAGS, OutputConfig, SensorConfig, check_sensors
+from agent.config_table import Id, Table
+from agent.config_table import refuse_repeats as _refuse_repeats
 from agent.contract.event import Direction, Fault, Severity
-from agent.contract.topics import check_id
 from agent.errors import ConfigError
 from agent.vision import geometry
 from agent.vision.rules.schedule import Schedule
@@ -53,7 +55,6 @@ def _hours(text: str) -> str:
     return text
 
 
-Id = Annotated[str, AfterValidator(check_id)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 Metres = tuple[float, float]
@@ -64,11 +65,6 @@ VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Classes = Annotated[tuple[ClassName, ...], Field(min_length=1)]
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
-
-
-class Table(BaseModel):
-    # A mistyped key is an error, not a silent default.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BoxConfig(Table):
@@ -394,11 +390,15 @@ class Config(Table):
     evidence: EvidenceConfig = EvidenceConfig()
     detector: DetectorConfig = DetectorConfig()
     camera: tuple[CameraConfig, ...] = Field(min_length=1)
+    sensor: tuple[SensorConfig, ...] = ()
+    output: tuple[OutputConfig, ...] = ()
     health: HealthConfig = HealthConfig()
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
         _refuse_repeats("camera", [camera.id for camera in self.camera])
+        check_sensors(self.sensor, self.output)
+        _refuse_repeats("camera or sensor", [part.id for part in (*self.camera, *self.sensor)])
         return self
 
     @model_validator(mode="after")
@@ -449,11 +449,6 @@ def parse(text: str, name: str) -> Config:
         raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in plain)) from exc
 
 
-def _refuse_repeats(what: str, ids: list[str]) -> None:
-    for repeated in sorted({i for i in ids if ids.count(i) > 1}):
-        raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
-
-
 def _refuse_no_area(polygon: tuple[Point, ...]) -> None:
     crossed = geometry.crossing_edges(polygon)
     if crossed is not None:
@@ -490,7 +485,7 @@ _WANTED = {
 
 def _sentence(error: ErrorDetails) -> str:
     """One mistake as: key: found …; wanted …."""
-    loc, kind, context = _without_kind(error["loc"]), error["type"], error.get("ctx", {})
+    loc, kind, context = _untagged(error["loc"]), error["type"], error.get("ctx", {})
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         found = f'"{context["tag"]}"' if kind == "union_tag_invalid" else "nothing"
         return f"{_key(loc)}.kind: found {found}; wanted one of {', '.join(sorted(_RULES))}"
@@ -531,10 +526,11 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 
-_LISTS = ("broker", "camera", "line", "zone", "mask", "rule")
+_LISTS = ("broker", "camera", "line", "zone", "mask", "rule", "sensor", "quantity", "limit", "output")
 _RULES: dict[str, type[RuleConfig]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Rule)[0])
 }
+_TAGGED: dict[str, type[BaseModel]] = {**_RULES, **TAGS}
 
 
 def _is_table(loc: tuple[int | str, ...]) -> bool:
@@ -546,9 +542,9 @@ def _is_table(loc: tuple[int | str, ...]) -> bool:
     )
 
 
-def _without_kind(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Of a rule's place in the file pydantic says the kind as well: ('rule', 0, 'crowd', 'zone')."""
-    return tuple(part for n, part in enumerate(loc) if not (part in _RULES and n and isinstance(loc[n - 1], int)))
+def _untagged(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Of a rule's or a sensor's place pydantic says the kind as well: ('rule', 0, 'crowd', 'zone')."""
+    return tuple(part for n, part in enumerate(loc) if not (part in _TAGGED and n and isinstance(loc[n - 1], int)))
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -570,8 +566,8 @@ def _short(value: Any) -> str:
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Config
     for part in loc[:-1]:
-        if part in _RULES:
-            model = _RULES[str(part)]
+        if part in _TAGGED:
+            model = _TAGGED[str(part)]
         elif isinstance(part, str):
             inner = _model_in(model.model_fields[part].annotation)
             if inner is None:

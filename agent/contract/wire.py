@@ -108,6 +108,17 @@ KEYS: dict[str, int] = {
     "not_stored": 112,
     "given_up": 113,
     "colour": 114,
+    # Sensors: 130 to 149.
+    "quantity": 130,
+    "more": 131,
+    "bound": 132,
+    "limit": 133,
+    "name": 134,
+    "sensors": 135,
+    "age_s": 136,
+    "values": 137,
+    "outputs": 138,
+    "on": 139,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""
@@ -156,6 +167,16 @@ class Message:
 def body_json(body: Body) -> str:
     """A body as the outbox keeps it: the JSON object that `encode` puts the ledger fields in front of."""
     return body.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def read_body(text: str) -> Body:
+    """What `body_json` made. Raises PayloadError."""
+    try:
+        return _ANY_BODY.validate_json(text, extra="ignore")
+    except ValidationError as exc:
+        raise PayloadError(
+            f"{text[:60]!r} is no body of this contract: {exc.errors(include_url=False)[0]['msg']}"
+        ) from exc
 
 
 def encode(envelope: Envelope, body: str, form: Form) -> bytes:
