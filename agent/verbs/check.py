@@ -135,7 +135,8 @@ def _sensor(driver: Sensor, watch: SensorWatch) -> bool:
 def _value(reading: Reading) -> str:
     if reading.unit == "bool":
         return f"{reading.quantity} {'on' if reading.value else 'off'}"
-    return f"{reading.quantity} {reading.value:g}{'' if reading.unit == '1' else ' ' + reading.unit}"
+    unit = {"1": "", "°": "°"}.get(reading.unit, f" {reading.unit}")
+    return f"{reading.quantity} {reading.value:.8g}{unit}"
 
 
 def _output(output: Output) -> bool:

@@ -82,7 +82,8 @@ class Register:
         ordered = reversed(raw) if self.word_order == "little" else raw
         data = b"".join(word.to_bytes(2, self.byte_order) for word in ordered)
         (number,) = struct.unpack(_FORMATS[self.kind], data)
-        return float(number)
+        # Of the 4 bytes of a float, seven digits are the device's: 0.4 is not 0.4000000059604645.
+        return float(f"{number:.7g}") if self.kind == "float32" else float(number)
 
 
 class ModbusSensor:

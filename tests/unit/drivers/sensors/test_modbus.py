@@ -27,6 +27,7 @@ from drivers.sensors.modbus_wire import ModbusLink
         ("int32", [0xFFFF, 0xFFFF], "big", "big", -1),
         ("float32", [0x41BC, 0x0000], "big", "big", 23.5),
         ("float32", [0x0000, 0x41BC], "big", "little", 23.5),
+        ("float32", [0x3ECC, 0xCCCD], "big", "big", 0.4),
         ("float64", [0x4037, 0x8000, 0, 0], "big", "big", 23.5),
         ("uint64", [0, 0, 1, 0], "big", "big", 65536),
         ("int64", [0xFFFF] * 4, "big", "big", -1),
