@@ -31,6 +31,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _ADDRESS_SPACE_BYTES = 2 << 30
 _OPEN_FILES = 64
+_FIRST_ASKED_S = 0.5
 
 
 def main() -> None:
@@ -62,6 +63,7 @@ def _play(source: Source, fps: float | None, memory: mmap.mmap, wanted: threadin
     pace = Pace(fps)
     shared = np.frombuffer(memory, np.uint8)
     index = -1
+    wanted.wait(_FIRST_ASKED_S)  # or the first picture would be gone before anybody asks, and snapshots are rare
     while source.grab():
         mono_s = time.monotonic()
         index += 1

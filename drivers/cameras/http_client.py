@@ -105,12 +105,17 @@ class HttpCamera:
             if authorization is not None:
                 all_headers["Authorization"] = authorization
             # A server that sends its headers one byte every few seconds never meets the socket's own timeout.
-            cut_off = threading.Timer(self._timeout_s, _shut, [sock])
+            is_late = threading.Event()
+            cut_off = threading.Timer(self._timeout_s, _cut, [sock, is_late])
             cut_off.daemon = True
             cut_off.start()
             try:
                 connection.request(method, self._target, body, all_headers)
                 response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as exc:
+                if is_late.is_set():
+                    raise TimeoutError from exc
+                raise
             finally:
                 cut_off.cancel()
                 cut_off.join()
@@ -125,6 +130,7 @@ def content_type(response: http.client.HTTPResponse) -> str:
     return (response.getheader("Content-Type") or "").strip()
 
 
-def _shut(sock: socket.socket) -> None:
+def _cut(sock: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()
     with suppress(OSError):  # it has ended by itself
         sock.shutdown(socket.SHUT_RDWR)

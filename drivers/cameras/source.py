@@ -149,8 +149,8 @@ def _check_url(source: str) -> None:
         )
     if _LOGIN_IN_URL.search(source):
         raise SourceError(
-            f"source '{_scheme_of(source)}://{url.hostname}/…' holds a password; write {{user}} and {{password}} in their "
-            "places, and put the login into the camera's credentials file"
+            f"source '{_scheme_of(source)}://{url.hostname}/…' holds a password; write {{user}} and {{password}} in "
+            "its place, and put the login into the camera's credentials file"
         )
     if not url.hostname:
         raise SourceError(

@@ -18,17 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import SystemClock
-from agent.vision.capture import Capture
-from drivers.base import CameraRefused, CameraStalled, CameraUnavailable, Frame
+from drivers.base import CameraRefused, CameraStalled, CameraUnavailable
 from drivers.cameras import Credentials, NetworkCamera
 from tests.support.rtsp import Relay, RtspServer, free_port, skip_without_gstreamer
+from tests.support.watched import PATIENCE_S, WatchedCamera
 
 skip_without_gstreamer()
 
 PASSWORD = "s3cret@:/%41 ?"  # everything that URLs trip over
 LOGIN = Credentials("cam", PASSWORD)
-PATIENCE_S = 40.0
 STALL_TIMEOUT_S = 2.0
 
 
@@ -44,33 +42,9 @@ def locked_server() -> Iterator[RtspServer]:
         yield running
 
 
-class Watched:
-    """A camera with its capture, and waiting for what the test is about."""
-
+class Watched(WatchedCamera):
     def __init__(self, url: str) -> None:
-        self.camera = NetworkCamera(url, url, open_timeout_s=3.0)
-        self.silences: list[str] = []
-        self.capture = Capture(
-            "cam",
-            self.camera,
-            clock=SystemClock(),
-            stall_timeout_s=STALL_TIMEOUT_S,
-            on_silent=self.silences.append,
-        )
-        self.capture.start()
-
-    def frame(self) -> Frame:
-        self.capture.take(0)  # what lay there may be from before
-        frame = self.capture.take(PATIENCE_S)
-        assert frame is not None, self.capture.state()
-        return frame
-
-    def wait_for_failure(self, after: int = 0) -> str:
-        with self.capture._changed:
-            assert self.capture._changed.wait_for(
-                lambda: self.capture._failures > after and self.capture._error, PATIENCE_S
-            ), self.capture.state()
-            return self.capture._error or ""
+        super().__init__(NetworkCamera(url, url, open_timeout_s=3.0), stall_timeout_s=STALL_TIMEOUT_S)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Ribbon-cable cameras for tests: the smallest call of each board is replaced, everything around it is the real thing."""
+"""Ribbon-cable cameras for tests: the smallest call of each board is replaced, all around it is the real thing."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@
 
 /mjpg           an endless multipart stream of JPEGs, each saying its own number; ?style= changes how it is written
 /image.jpg      one of them
-/video.mp4      something else;  /busy  503;  /moved  a redirection;  /huge  a picture's header that promises 60000x60000
+/video.mp4      something else;  /busy  503;  /moved  a redirection;  /huge  a JPEG that says it is 60000x60000
 The first line on stdin is "USER:PASSWORD" (empty without --auth). Later lines are what it does from then on:
-"well", "garbage" (random bytes as bodies), "drip" (a byte a second, of headers too), "mute" (takes requests, says nothing).
+"well", "garbage" (random bytes as bodies), "drip" (a byte a second, of headers too), "mute" (says nothing any more).
 Prints "ready" when it listens.
 """
 
