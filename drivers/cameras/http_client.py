@@ -11,8 +11,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
 from drivers.cameras.credentials import Credentials
@@ -48,37 +48,26 @@ class HttpCamera:
 
     @contextmanager
     def answer(
-        self, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        accepted: Container[int] = (200,),
     ) -> Iterator[http.client.HTTPResponse]:
-        """The answer with status 200, its body still to be read. Raises HttpFailed for every other end.
+        """The answer with an accepted status, its body still to be read. Raises HttpFailed for every other end.
 
         What is raised inside the with-block by reading the body comes out as HttpFailed too.
         """
-        connection: http.client.HTTPConnection | None = None
-        try:
-            connection, response = self._ask(method, body, headers)
+        with ExitStack() as stack, _in_our_words():
+            response = self._ask(stack, method, body, headers)
             if response.status == 401 and self._authenticator.learn(response.headers.get_all("WWW-Authenticate") or []):
-                connection.close()
-                connection, response = self._ask(method, body, headers)
-            if response.status != 200:
+                stack.close()
+                response = self._ask(stack, method, body, headers)
+            if response.status not in accepted:
                 refused, words = status_words(response.status, has_login=self._has_login)
                 raise HttpFailed(words, refused=refused, status=response.status)
             yield response
-        except TimeoutError as exc:
-            raise HttpFailed("no answer; is the camera on, and is the address right?") from exc
-        except ssl.SSLCertVerificationError as exc:
-            words = f"its certificate is not accepted: {exc.verify_message}; give it one of an authority, or use http"
-            raise HttpFailed(words, refused=True) from exc
-        except socket.gaierror as exc:
-            raise HttpFailed("the name is not known; write the camera's IP address, or check the DNS server") from exc
-        except OSError as exc:
-            raise HttpFailed(f"{(exc.strerror or str(exc)).lower()}; is the camera on, is the port right?") from exc
-        except (http.client.HTTPException, ValueError) as exc:
-            # ValueError: http.client's, for lengths that are no numbers.
-            raise HttpFailed(f"what answers there does not speak HTTP ({type(exc).__name__})") from exc
-        finally:
-            if connection is not None:
-                connection.close()
 
     def whole_body(self, response: http.client.HTTPResponse, *, max_bytes: int) -> bytes:
         """The body, if it comes within timeout_s and is no longer than max_bytes; call it inside `answer`."""
@@ -93,36 +82,49 @@ class HttpCamera:
         return bytes(found)
 
     def _ask(
-        self, method: str, body: bytes | None, headers: Mapping[str, str] | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        self, stack: ExitStack, method: str, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> http.client.HTTPResponse:
+        """The answer to one request, on a connection of its own that the stack closes."""
         make = http.client.HTTPSConnection if self._is_tls else http.client.HTTPConnection
-        connection = make(self._host, self._port, timeout=self._timeout_s)
+        connection = stack.enter_context(closing(make(self._host, self._port, timeout=self._timeout_s)))
+        connection.connect()
+        all_headers = {"Connection": "close", "User-Agent": "gateway-agent", **(headers or {})}
+        authorization = self._authenticator.header(method, self._target)
+        if authorization is not None:
+            all_headers["Authorization"] = authorization
+        # A server that sends its headers one byte every few seconds never meets the socket's own timeout.
+        is_late = threading.Event()
+        cut_off = threading.Timer(self._timeout_s, _cut, [connection.sock, is_late])
+        cut_off.daemon = True
+        cut_off.start()
         try:
-            connection.connect()
-            sock = connection.sock
-            all_headers = {"Connection": "close", "User-Agent": "gateway-agent", **(headers or {})}
-            authorization = self._authenticator.header(method, self._target)
-            if authorization is not None:
-                all_headers["Authorization"] = authorization
-            # A server that sends its headers one byte every few seconds never meets the socket's own timeout.
-            is_late = threading.Event()
-            cut_off = threading.Timer(self._timeout_s, _cut, [sock, is_late])
-            cut_off.daemon = True
-            cut_off.start()
-            try:
-                connection.request(method, self._target, body, all_headers)
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException) as exc:
-                if is_late.is_set():
-                    raise TimeoutError from exc
-                raise
-            finally:
-                cut_off.cancel()
-                cut_off.join()
-        except BaseException:
-            connection.close()
+            connection.request(method, self._target, body, all_headers)
+            return stack.enter_context(closing(connection.getresponse()))
+        except (OSError, http.client.HTTPException) as exc:
+            if is_late.is_set():
+                raise TimeoutError from exc
             raise
-        return connection, response
+        finally:
+            cut_off.cancel()
+            cut_off.join()
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Whatever the network and http.client raise, as HttpFailed."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise HttpFailed("no answer; is the camera on, and is the address right?") from exc
+    except ssl.SSLCertVerificationError as exc:
+        words = f"its certificate is not accepted: {exc.verify_message}; give it one of an authority, or use http"
+        raise HttpFailed(words, refused=True) from exc
+    except socket.gaierror as exc:
+        raise HttpFailed("the name is not known; write the camera's IP address, or check the DNS server") from exc
+    except OSError as exc:
+        raise HttpFailed(f"{(exc.strerror or str(exc)).lower()}; is the camera on, is the port right?") from exc
+    except (http.client.HTTPException, ValueError) as exc:  # ValueError: for lengths that are no numbers
+        raise HttpFailed(f"what answers there does not speak HTTP ({type(exc).__name__})") from exc
 
 
 def content_type(response: http.client.HTTPResponse) -> str:
