@@ -21,6 +21,7 @@ from agent.contract.topics import check_id
 from agent.errors import ConfigError
 from agent.vision import geometry
 from drivers.cameras import check_source
+from drivers.inference.accelerator import check_delegate
 
 DEFAULT_PATH = Path("/etc/gateway-agent/gateway.toml")
 DEFAULT_PACK = "ssd-mobilenet-v3-large-coco-320-int8"
@@ -35,6 +36,11 @@ def _host(host: str) -> str:
     if re.fullmatch(r"[^\s/@\[\]]+", host) and host.count(":") != 1:
         return host
     raise ValueError(f"{host.rpartition('@')[2]!r}; wanted a name or an address alone; its port is a key: port = 1883")
+
+
+def _delegate(delegate: str) -> str:
+    check_delegate(delegate)
+    return delegate
 
 
 Id = Annotated[str, AfterValidator(check_id)]
@@ -111,6 +117,10 @@ class DetectorConfig(Table):
 
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
+    delegate: Annotated[str, AfterValidator(_delegate)] = Field(
+        "cpu", description="what runs the network: cpu, edgetpu, or the path of a TFLite delegate's library"
+    )
+    delegate_options: dict[str, str] = Field({}, description="what that library understands")
 
 
 class LineConfig(Table):

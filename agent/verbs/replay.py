@@ -45,7 +45,12 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 if the recording or the output gave out; what could be played is written all the same."""
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
-    detector = open_detector(settings.detector.pack, settings.detector.threads)
+    detector = open_detector(
+        settings.detector.pack,
+        settings.detector.threads,
+        delegate=settings.detector.delegate,
+        delegate_options=settings.detector.delegate_options,
+    )
     pipeline = make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
     # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
     fps = None if args.all_frames and not args.source.is_dir() else camera.fps

@@ -27,7 +27,7 @@ MAY: dict[str, set[str]] = {
     "agent.vision": {*SEAMS, "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
     "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox"},
-    "agent.config": {*SEAMS, "agent.contract", "agent.vision", "drivers.cameras"},
+    "agent.config": {*SEAMS, "agent.contract", "agent.vision", "drivers.cameras", "drivers.inference"},
     # ops looks at every stage and reports; no stage knows of it.
     "agent.ops": {
         *SEAMS,
