@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import numpy as np
 
@@ -30,17 +31,20 @@ def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera
 def read_credentials(camera: CameraConfig) -> Credentials | None:
     """Raises ConfigError naming the file; what is in it is never part of a message."""
     path = camera.credentials_file
-    if path is None:
-        return None
+    return None if path is None else credentials_in(path, f"camera {camera.id}: credentials_file {path}")
+
+
+def credentials_in(path: Path, name: str) -> Credentials:
+    """name: what to call the file in errors. Raises ConfigError as read_credentials does."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"camera {camera.id}: credentials_file {path}: {exc.strerror}") from exc
+        raise ConfigError(f"{name}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted user = "…" and password = "…"') from exc
+        raise ConfigError(f'{name}: wanted user = "…" and password = "…"') from exc
     user, password = data.get("user"), data.get("password")
     if not isinstance(user, str) or not isinstance(password, str) or len(data) != 2:
-        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted exactly user = "…" and password = "…"')
+        raise ConfigError(f'{name}: wanted exactly user = "…" and password = "…"')
     return Credentials(user, password)
 
 

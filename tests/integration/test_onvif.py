@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
+from agent import config
 from drivers.cameras import Credentials
 from drivers.cameras.onvif import OnvifFailed, discover, list_streams
+from drivers.cameras.onvif.discovery import MULTICAST
+from tests.support.command import BOX, gateway_agent
 from tests.support.onvif_camera import GROUP, OnvifCamera
 
 LOGIN = Credentials("cam", "s3cret & <more>")
@@ -50,3 +54,18 @@ def test_a_camera_that_takes_for_ever_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(OnvifFailed, match="no answer") as failed:
         list_streams(f"http://127.0.0.1:{mute.getsockname()[1]}/onvif", None, timeout_s=0.3)
     assert not failed.value.refused
+
+
+def test_devices_finds_it_and_prints_lines_that_can_be_pasted(tmp_path: Path) -> None:
+    login = tmp_path / "cam.toml"
+    login.write_text('user = "cam"\npassword = "s3cret & <more>"\n')
+    with OnvifCamera(auth="wsse", user=LOGIN.user, password=LOGIN.password, udp_port=MULTICAST[1]):
+        without = gateway_agent("devices", "--interface", "lo")
+        found = gateway_agent("devices", "--interface", "lo", "--credentials", str(login))
+    assert without.returncode == found.returncode == 0
+    assert "a camera tells its streams to a user only" in without.stdout
+    assert 'source = "rtsp://127.0.0.1:554/sub"  # subStream: H264 640x360, 25 fps' in found.stdout
+    assert f'credentials_file = "{login}"' in found.stdout
+    assert "s3cret" not in found.stdout + found.stderr
+    lines = found.stdout[found.stdout.index("[[camera]]") :].split("\n\n")[0]
+    assert config.parse(f"{BOX}{lines}", "pasted").camera[0].source == "rtsp://127.0.0.1:554/sub"

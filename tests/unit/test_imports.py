@@ -21,6 +21,7 @@ MAY: dict[str, set[str]] = {
     "drivers": set(),
     "drivers.cameras": {"drivers"},
     "drivers.inference": {"drivers"},
+    "drivers.inventory": {"drivers"},
     "agent.errors": set(),
     "agent.clock": set(),
     "agent.contract": SEAMS,

@@ -1,13 +1,16 @@
 """What ONVIF cameras answer, read without a network: discovery, streams, logins, and what strangers may try."""
 
+import tomllib
 from base64 import b64decode
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from drivers.cameras import Credentials
+from drivers.cameras.discover import FoundOnvif
 from drivers.cameras.http_client import HttpFailed
-from drivers.cameras.onvif import OnvifFailed, Stream, list_streams
+from drivers.cameras.onvif import OnvifDevice, OnvifFailed, Stream, list_streams
 from drivers.cameras.onvif.client import security_header
 from drivers.cameras.onvif.discovery import parse_answer
 from drivers.cameras.onvif.safe_xml import MAX_BYTES, BadXml, parse
@@ -139,3 +142,31 @@ def test_an_answer_that_is_no_xml_is_told() -> None:
 @pytest.mark.parametrize("url", ["", "http://10.0.0.21/x", "rtsp:///x", "rtsp://10.0.0.21:x/", "rtsp://[/"])
 def test_a_stream_address_that_is_none_is_left_out(url: str) -> None:
     assert list_streams(URL, None, ask=Camera(GetStreamUri=stream_uri(url))) == []
+
+
+DEVICE = OnvifDevice("10.0.0.21", URL, "Acme Cam", "IPC-1")
+STREAMS = (
+    Stream("main", "H265", 3840, 2160, 25.0, 'rtsp://10.0.0.21/main"x'),
+    Stream("sub", "H264", 1280, 720, 15.0, "rtsp://10.0.0.21/sub"),
+    Stream("tiny", "H264", 352, 288, 15.0, "rtsp://10.0.0.21/tiny"),
+)
+
+
+def test_the_lines_to_paste_take_the_smallest_stream_that_is_large_enough() -> None:
+    text = FoundOnvif(DEVICE, STREAMS).stanza("camera-2", Path("/etc/cam.toml"))
+    assert text == (
+        "# Acme Cam IPC-1 at 10.0.0.21, by ONVIF\n"
+        "[[camera]]\n"
+        'id = "camera-2"\n'
+        'source = "rtsp://10.0.0.21/sub"  # sub: H264 1280x720, 15 fps\n'
+        '# source = "rtsp://10.0.0.21/main\\"x"  # main: H265 3840x2160, 25 fps\n'
+        '# source = "rtsp://10.0.0.21/tiny"  # tiny: H264 352x288, 15 fps\n'
+        'credentials_file = "/etc/cam.toml"\n'
+    )
+    assert tomllib.loads(text)["camera"][0]["source"] == "rtsp://10.0.0.21/sub"
+
+
+def test_a_camera_that_tells_no_streams_is_listed_with_the_reason() -> None:
+    text = FoundOnvif(DEVICE, (), "it does not tell its streams: no answer").stanza("camera-2")
+    assert tomllib.loads(text) == {}
+    assert "no answer" in text
