@@ -24,6 +24,7 @@ def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera
         height_px=camera.height_px,
         fps=camera.fps,
         credentials=credentials,
+        hardware_decode=camera.hardware_decode,
         loop=camera.loop,
     )
 

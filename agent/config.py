@@ -165,11 +165,14 @@ class CameraConfig(Table):
     """A camera and what to watch for in its picture."""
 
     id: Id
-    source: Annotated[str, AfterValidator(_source)] = Field(description="rtsp://…, v4l2:/dev/…, file:…")
+    source: Annotated[str, AfterValidator(_source)] = Field(
+        description="rtsp://…, http://…, v4l2:/dev/…, csi:…, file:…"
+    )
     credentials_file: Path | None = Field(None, description='TOML file with user = "…" and password = "…"')
+    hardware_decode: bool = Field(False, description="decode an rtsp:// camera with the board's decoder, if it has one")
     fps: float = Field(10.0, gt=0, le=60, description="pictures looked at per second, at most")
-    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB camera")
-    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB camera")
+    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB or ribbon-cable camera")
+    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB or ribbon-cable camera")
     loop: bool = Field(False, description="play a file: source again and again")
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
@@ -183,6 +186,11 @@ class CameraConfig(Table):
         _refuse_repeats("zone", [zone.id for zone in self.zone])
         if (self.width_px is None) != (self.height_px is None):
             raise ValueError("width_px and height_px belong together; wanted both or none")
+        if self.source.lower().startswith("csi:") and ((self.width_px or 0) % 8 or (self.height_px or 0) % 2):
+            raise ValueError(
+                f"found {self.width_px} x {self.height_px}; wanted a width of whole 8 pixels and an even height: "
+                "a ribbon-cable camera gives no others here"
+            )
         return self
 
 

@@ -21,6 +21,7 @@ OPEN_TIMEOUT_S = 6.0
 READ_TIMEOUT_S = 15.0
 _START_TIMEOUT_S = 20.0  # for Python and OpenCV to load, on a slow board with a cold disk
 _WORDS_KEPT = 300
+_CODEC_KEPT = 32
 
 
 class DecodedCamera:
@@ -80,7 +81,7 @@ class DecodedCamera:
                 width_px=int(fields["width_px"]),
                 height_px=int(fields["height_px"]),
                 fps=fps if 0.1 <= fps <= 240 else 0.0,  # cameras that do not say give 0, 90000 and the like
-                codec=str(fields["codec"])[:16],
+                codec=str(fields["codec"])[:_CODEC_KEPT],
             )
         except (KeyError, TypeError, ValueError) as exc:
             self.close()

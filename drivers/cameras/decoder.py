@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from drivers.base import CameraRefused, CameraUnavailable
+from drivers.base import CameraFormat, CameraRefused, CameraUnavailable
 from drivers.cameras.credentials import Credentials
 from drivers.cameras.decoded import OPEN_TIMEOUT_S, READ_TIMEOUT_S, DecodedCamera
 from drivers.cameras.decoder_protocol import Request
+from drivers.cameras.hardware import Hardware, program_for
+
+log = logging.getLogger(__name__)
 
 _RTSP_STATUS = re.compile(r"method \w+ failed: (\d{3})")
 _NETWORK_WORDS = {
@@ -25,7 +29,8 @@ _NETWORK_WORDS = {
 class NetworkCamera(DecodedCamera):
     """A camera whose stream FFmpeg can open by URL; today rtsp://, over TCP.
 
-    url: without a login. The rest is said at DecodedCamera.
+    url: without a login. hardware: decode with this if it works, see `drivers.cameras.hardware`; it is tried once.
+    The rest is said at DecodedCamera.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class NetworkCamera(DecodedCamera):
         *,
         fps: float | None = None,
         credentials: Credentials | None = None,
+        hardware: Hardware = "",
         open_timeout_s: float = OPEN_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
@@ -48,11 +54,29 @@ class NetworkCamera(DecodedCamera):
         )
         self.url = url
         self._thorough = False
+        self._hardware: Hardware = hardware
+
+    def open(self) -> CameraFormat:
+        granted = super().open()
+        if self._hardware and self._hardware not in granted.codec:
+            self._do_without_hardware("it does not open such a stream")
+        return granted
+
+    def _do_without_hardware(self, why: str) -> None:
+        log.warning(
+            "camera %s: the hardware decoder %s cannot be used, the processor decodes: %s",
+            self.camera_id,
+            self._hardware,
+            why,
+        )
+        self._hardware = ""
 
     def _request(self, memory_fd: int) -> Request:
         return Request(
             kind="ffmpeg",
             url=_with_login(self.url, self._credentials),
+            hardware=self._hardware,
+            program=program_for(self._hardware),
             memory_fd=memory_fd,
             parent_pid=os.getpid(),
             fps=self._fps,
@@ -75,6 +99,9 @@ class NetworkCamera(DecodedCamera):
         assert self._decoder is not None
         if reason.startswith("too-big"):
             return CameraRefused(self._too_big(reason))
+        if reason in ("hardware", "unavailable"):  # of the program that decodes
+            self._do_without_hardware(self._with_last_words(words))
+            return CameraUnavailable(f"camera {self.camera_id}: {self.url}: its hardware decoder failed: {words}")
         if reason == "no-size":
             self._thorough = True  # this camera's stream does not announce itself; opening it takes seconds longer
             return CameraUnavailable(f"camera {self.camera_id}: {self.url}: no picture size found; looking longer next")

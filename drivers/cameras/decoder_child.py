@@ -19,6 +19,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from drivers.cameras.decoder_fed import FedSource
 from drivers.cameras.decoder_ffmpeg import FfmpegSource
 from drivers.cameras.decoder_http import MjpegSource, SnapshotSource
 from drivers.cameras.decoder_program import ProgramSource
@@ -80,7 +81,7 @@ def _play(source: Source, fps: float | None, memory: mmap.mmap, wanted: threadin
 
 def _source(request: Request) -> Source:
     if request.kind == "ffmpeg":
-        return FfmpegSource(request)
+        return FedSource(request) if request.program else FfmpegSource(request)
     if request.kind == "program":
         return ProgramSource(request)
     return MjpegSource(request) if request.kind == "mjpeg" else SnapshotSource(request)

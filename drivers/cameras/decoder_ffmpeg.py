@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import cast
 
 import cv2
@@ -27,20 +28,17 @@ class FfmpegSource:
         self._capture: cv2.VideoCapture | None = None
 
     def open(self) -> CameraFormat:
-        capture = _open(self._request)
-        if not capture.isOpened():
-            raise SourceFailed("not-opened")
-        width_px, height_px = _size_wh_px(capture)
-        if width_px <= 0 or height_px <= 0:
-            raise SourceFailed("no-size")  # the stream had not said what it is when FFmpeg stopped looking
-        refuse_too_big(width_px, height_px)
+        capture, granted = open_stream(self._request)
+        decoder = f"{granted.codec}_{self._request.hardware}"
+        if self._request.hardware and granted.codec in ("h264", "hevc"):
+            capture.release()  # before the next: cameras count their viewers
+            try:
+                capture, granted = open_stream(self._request, decoder)
+                granted = replace(granted, codec=f"{granted.codec} {self._request.hardware}")
+            except SourceFailed:
+                capture, granted = open_stream(self._request)  # the camera's side sees it by the codec, and says so
         self._capture = capture
-        return CameraFormat(
-            width_px=width_px,
-            height_px=height_px,
-            fps=float(capture.get(cv2.CAP_PROP_FPS)),
-            codec=fourcc_name(int(capture.get(cv2.CAP_PROP_FOURCC))),
-        )
+        return granted
 
     def grab(self) -> bool:
         assert self._capture is not None
@@ -64,8 +62,23 @@ def _size_wh_px(capture: cv2.VideoCapture) -> tuple[int, int]:
     return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
 
-def _open(request: Request, decoder: str = "") -> cv2.VideoCapture:
-    """decoder: FFmpeg's name of the one to use; by default its own choice."""
+def open_stream(request: Request, decoder: str = "", *, packets: bool = False) -> tuple[cv2.VideoCapture, CameraFormat]:
+    """decoder: FFmpeg's name of the one to use; by default its own choice. packets: give them as they come, undecoded.
+
+    Raises SourceFailed.
+    """
+    capture = _open(request, decoder, packets)
+    if not capture.isOpened():
+        raise SourceFailed("not-opened")
+    width_px, height_px = _size_wh_px(capture)
+    if width_px <= 0 or height_px <= 0:
+        raise SourceFailed("no-size")  # the stream had not said what it is when FFmpeg stopped looking
+    refuse_too_big(width_px, height_px)
+    codec = fourcc_name(int(capture.get(cv2.CAP_PROP_FOURCC)))
+    return capture, CameraFormat(width_px, height_px, fps=float(capture.get(cv2.CAP_PROP_FPS)), codec=codec)
+
+
+def _open(request: Request, decoder: str, packets: bool) -> cv2.VideoCapture:
     probe = (
         "analyzeduration;5000000|probesize;5000000" if request.thorough else "analyzeduration;200000|probesize;50000"
     )
@@ -82,5 +95,6 @@ def _open(request: Request, decoder: str = "") -> cv2.VideoCapture:
         int(request.read_timeout_s * 1000),
         cv2.CAP_PROP_N_THREADS,
         _DECODER_THREADS,
+        *((cv2.CAP_PROP_FORMAT, -1) if packets else ()),
     ]
     return cv2.VideoCapture(request.url, cv2.CAP_FFMPEG, parameters)

@@ -33,7 +33,7 @@ _LAST_WORDS_S = 1.0
 class ProgramSource:
     """Reads what request.program writes. Starts it at once, so that limits set later bind this process only."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, stdin: int = subprocess.DEVNULL) -> None:
         self._name = os.path.basename(request.program[0])
         self._hint = request.hint
         self._header = Y4mHeader(8, 2, 0.0)
@@ -44,14 +44,14 @@ class ProgramSource:
         try:
             self._process = subprocess.Popen(
                 program,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=2,  # what it prints beside the pictures is for whoever reads our stderr
                 pass_fds=(write_end,),
                 preexec_fn=_prepare,  # two system calls, and this process has no locks yet that could be inherited
             )
         except OSError as exc:
             words = f"{program[0]} cannot be started: {exc.strerror}"
-            raise SourceFailed("unavailable", f"{words}; {self._hint}") from exc
+            raise SourceFailed("unavailable", "; ".join(part for part in (words, self._hint) if part)) from exc
         finally:
             os.close(write_end)
 
@@ -118,7 +118,7 @@ class ProgramSource:
         except subprocess.TimeoutExpired:
             return f"{self._name} gives no more pictures"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        return f"{self._name} {how}; {self._hint}"
+        return "; ".join(part for part in (f"{self._name} {how}", self._hint) if part)
 
 
 def _prepare() -> None:

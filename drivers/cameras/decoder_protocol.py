@@ -35,9 +35,10 @@ class Request:
     url: str = ""  # with the login for ffmpeg, without it for mjpeg and snapshot
     user: str | None = None
     password: str | None = None
-    program: tuple[str, ...] = ()  # what to start and read Y4M from; "{fd}" becomes the number of the pipe to write to
+    program: tuple[str, ...] = ()  # what to start and read Y4M from; "{fd}" becomes the number of the pipe to write to.
+    # With ffmpeg: it decodes, and gets the stream's packets on its stdin.
     hint: str = ""  # for program: what to do if it cannot be started or gives nothing
-    hardware: str = ""  # for ffmpeg: decode with this family of decoders ("v4l2m2m") if the machine has one
+    hardware: str = ""  # for ffmpeg: the name of the hardware's decoders, "" for the processor
     memory_fd: int
     parent_pid: int
     fps: float | None

@@ -23,6 +23,7 @@ from drivers.cameras.credentials import Credentials
 from drivers.cameras.csi import CsiCamera
 from drivers.cameras.decoder import NetworkCamera
 from drivers.cameras.file import FileCamera
+from drivers.cameras.hardware import hardware_here
 from drivers.cameras.http_camera import HttpPictures
 from drivers.cameras.v4l2 import V4l2Camera
 
@@ -88,6 +89,7 @@ def make_camera(
     height_px: int | None = None,
     fps: float | None = None,
     credentials: Credentials | None = None,
+    hardware_decode: bool = False,
     realtime: bool = True,
     loop: bool = False,
 ) -> Camera:
@@ -96,7 +98,7 @@ def make_camera(
     width_px, height_px: asked of a USB camera, which may grant something else, and of a ribbon-cable camera; others
     have the size they have.
     fps: at most so many frames a second are delivered, None for all (a folder of pictures: its pace, None for 1).
-    credentials: for network cameras.
+    credentials: for network cameras. hardware_decode: of rtsp, by what the board has for it.
     realtime, loop: for recordings; see `drivers.cameras.file`.
     Raises SourceError as `check_source` does.
     """
@@ -105,7 +107,8 @@ def make_camera(
     if scheme == "file":
         return FileCamera(camera_id, Path(address), fps=fps, realtime=realtime, loop=loop)
     if scheme == "rtsp":
-        return NetworkCamera(camera_id, f"rtsp:{address}", fps=fps, credentials=credentials)
+        hardware = hardware_here() if hardware_decode else ""
+        return NetworkCamera(camera_id, f"rtsp:{address}", fps=fps, credentials=credentials, hardware=hardware)
     if scheme in _HTTP:
         return HttpPictures(camera_id, source, "mjpeg", fps=fps, credentials=credentials)
     if scheme == "snapshot":

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from drivers.base import CameraRefused, CameraStalled, CameraUnavailable
-from drivers.cameras import Credentials, NetworkCamera
+from drivers.cameras import Credentials, NetworkCamera, decoder, gstreamer
+from tests.support.csi import skip_without_gst_launch
 from tests.support.rtsp import Relay, RtspServer, free_port, skip_without_gstreamer
 from tests.support.watched import PATIENCE_S, WatchedCamera
 
@@ -99,6 +100,46 @@ def test_a_frame_is_the_readers_own(server: RtspServer) -> None:
     finally:
         camera.close()
     assert (first.image_bgr == before).all()
+
+
+def test_a_board_without_a_decoder_has_its_processor_decode_and_says_so(
+    server: RtspServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = NetworkCamera("north", server.url(), hardware="v4l2m2m")
+    try:
+        assert camera.open().codec == "h264"
+        assert camera.read(10.0).size_wh_px == (320, 240)
+        assert "hardware decoder v4l2m2m cannot be used, the processor decodes" in caplog.text
+        caplog.clear()
+        camera.open()
+        assert caplog.text == "", "tried once, not at each opening"
+    finally:
+        camera.close()
+
+
+@pytest.mark.parametrize("path", ["h264", "h265"])
+def test_packets_are_decoded_by_the_element_that_has_the_hardware(
+    server: RtspServer, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    skip_without_gst_launch()
+    # In the place of nvv4l2decoder and its scaler; there is one for H.264 here and none for H.265.
+    program = gstreamer.launch("fdsrc fd=0", "parsebin", "openh264dec", "videoconvert")
+    monkeypatch.setattr(decoder, "program_for", lambda hardware: program if hardware else ())
+    camera = NetworkCamera("north", server.url(path), hardware="nvv4l2decoder")
+    try:
+        if path == "h265":
+            with pytest.raises(CameraUnavailable, match=r"its hardware decoder failed: gst-launch-1\.0 ended with 1$"):
+                camera.open()
+            assert "the processor decodes" in caplog.text
+            assert camera.open().codec == "hevc"
+        else:
+            assert camera.open().codec == "h264 nvv4l2decoder"
+            assert caplog.text == ""
+        frames = [camera.read(10.0) for _ in range(5)]
+    finally:
+        camera.close()
+    assert all(frame.size_wh_px == (320, 240) for frame in frames)
+    assert all(frame.image_bgr.max() > 200 and frame.image_bgr.mean() < 60 for frame in frames)
 
 
 def test_the_right_password_opens(locked_server: RtspServer) -> None:

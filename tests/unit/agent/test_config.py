@@ -134,6 +134,12 @@ def test_every_key_arrives_where_it_belongs() -> None:
             '"/usr/lib/lib….so"',
             id="an accelerator nobody knows",
         ),
+        pytest.param(
+            GOOD.replace("file:clip.mp4", "csi:0") + "width_px = 1366\nheight_px = 768",
+            "camera[1]: found 1366 x 768; wanted a width of whole 8 pixels and an even height: "
+            "a ribbon-cable camera gives no others here",
+            id="a width that ribbon-cable cameras do not give",
+        ),
         # Types.
         pytest.param(GOOD + 'fps = "10"', 'camera[1].fps: found "10"; wanted a number', id="a number in quotes"),
         pytest.param(GOOD + "fps = true", "camera[1].fps: found true; wanted a number", id="true for a number"),
