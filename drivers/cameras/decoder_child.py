@@ -48,7 +48,8 @@ def main() -> None:
         source = _source(request)
         _limit_ourselves()  # not the program that a source may have started: graphics drivers need more
         threading.Thread(target=_watch_stdin, args=(wanted,), daemon=True).start()
-        _play(source, request.fps, memory, wanted, to_camera_fd)
+        fps = None if request.kind == "snapshot" else request.fps  # those are asked for no more often than that
+        _play(source, fps, memory, wanted, to_camera_fd)
         failed = SourceFailed("ended")
     except SourceFailed as exc:
         failed = exc

@@ -60,17 +60,20 @@ class MjpegSource(_Jpegs):
         super().__init__()
         self._request = request
         self._parts = self._receive()
+        self._open_until_s: float | None = None  # set while opening
 
     def open(self) -> CameraFormat:
+        self._open_until_s = time.monotonic() + self._request.open_timeout_s
         if not self.grab():
             raise SourceFailed("ended", "the stream ended before its first picture")
+        self._open_until_s = None
         self._is_new = True
         granted = self._format(0.0)
         refuse_too_big(granted.width_px, granted.height_px)
         return granted
 
     def grab(self) -> bool:
-        """The next part that is a JPEG. One that comes too slowly is the camera's to lose patience with, not ours."""
+        """The next part that is a JPEG. Once open, it is the camera that loses patience with one that comes slowly."""
         if self._is_new:
             self._is_new = False
             return True
@@ -102,6 +105,8 @@ class MjpegSource(_Jpegs):
                     yield part
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
+        if self._open_until_s is not None and time.monotonic() > self._open_until_s:
+            raise HttpFailed(f"no picture within {self._request.open_timeout_s:g} s; is it an MJPEG stream?")
         try:
             return response.read1(_CHUNK_BYTES)
         except TimeoutError as exc:

@@ -63,9 +63,11 @@ def test_snapshots_come_as_often_as_asked_for(server: HttpCameraServer) -> None:
     finally:
         camera.close()
     assert granted.fps == 4.0
-    assert [frame.index for frame in frames] == list(range(5))
-    # The last four gaps; the first picture was taken while opening. Never sooner than asked.
-    assert frames[4].mono_s - frames[1].mono_s >= 0.74
+    assert frames[0].index == 0
+    # Three gaps and more, if this machine was too busy to take each; the first picture was taken while opening.
+    gaps = frames[4].index - frames[1].index
+    assert gaps >= 3
+    assert 0.25 * gaps - 0.02 <= frames[4].mono_s - frames[1].mono_s < 0.25 * gaps + 3.0
 
 
 @pytest.mark.parametrize("auth", ["basic", "digest-md5", "digest-sha256", "digest-old"])
@@ -122,13 +124,23 @@ def test_what_is_not_as_configured_is_told_in_a_sentence(
     assert camera.decoder_pid is None
 
 
-@pytest.mark.parametrize("mode", ["drip", "mute"])
-def test_a_server_that_takes_for_ever_does_not_hang_us(mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("drip", "no answer"),
+        ("mute", "no answer"),
+        ("dribble", "no picture within 1 s"),
+        ("garbage", "no picture within"),
+    ],
+)
+def test_a_server_that_takes_for_ever_does_not_hang_us(mode: str, words: str) -> None:
     with HttpCameraServer() as slow:
         slow.mode(mode)
         camera = HttpPictures("north", slow.url(), "mjpeg", open_timeout_s=1.0)
-        with pytest.raises(CameraUnavailable, match=r"no answer"):
+        began_s = time.monotonic()
+        with pytest.raises(CameraUnavailable, match=words):
             camera.open()
+        assert time.monotonic() - began_s < 8.0  # of which the start of the decoder is the larger part
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped", "garbage", "drip", "mute"])

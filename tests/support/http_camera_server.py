@@ -6,7 +6,8 @@
 /image.jpg      one of them
 /video.mp4      something else;  /busy  503;  /moved  a redirection;  /huge  a JPEG that says it is 60000x60000
 The first line on stdin is "USER:PASSWORD" (empty without --auth). Later lines are what it does from then on:
-"well", "garbage" (random bytes as bodies), "drip" (a byte a second, of headers too), "mute" (says nothing any more).
+"well", "garbage" (random bytes as bodies), "drip" (a byte a second), "dribble"
+(headers at once, then drops), "mute" (says nothing any more).
 Prints "ready" when it listens.
 """
 
@@ -97,10 +98,10 @@ class Handler(BaseHTTPRequestHandler):
             if length is not None:
                 head.append(b"Content-Length: %d" % length)
             part = end.join([*head, b"", body, b""])
-            if State.mode == "drip":
+            if State.mode in ("drip", "dribble"):
                 for byte in part:
                     self.wfile.write(bytes([byte]))
-                    time.sleep(1.0)
+                    time.sleep(0.2)
             while State.mode == "mute":
                 time.sleep(0.05)
             self.wfile.write(random.randbytes(len(part)) if State.mode == "garbage" else part)
