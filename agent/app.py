@@ -35,7 +35,12 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     """
     clock = SystemClock()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
-    detector = open_detector(config.detector.pack, config.detector.threads)
+    detector = open_detector(
+        config.detector.pack,
+        config.detector.threads,
+        delegate=config.detector.delegate,
+        delegate_options=config.detector.delegate_options,
+    )
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)

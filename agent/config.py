@@ -26,6 +26,7 @@ from agent.errors import ConfigError
 from agent.vision import geometry
 from agent.vision.rules.schedule import Schedule
 from drivers.cameras import check_source
+from drivers.inference.accelerator import check_delegate
 
 DEFAULT_PATH = Path("/etc/gateway-agent/gateway.toml")
 DEFAULT_PACK = "ssd-mobilenet-v3-large-coco-320-int8"
@@ -53,6 +54,11 @@ def _timezone(name: str) -> str:
 def _hours(text: str) -> str:
     Schedule([text])
     return text
+
+
+def _delegate(delegate: str) -> str:
+    check_delegate(delegate)
+    return delegate
 
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -142,6 +148,10 @@ class DetectorConfig(Table):
 
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
+    delegate: Annotated[str, AfterValidator(_delegate)] = Field(
+        "cpu", description="what runs the network: cpu, edgetpu, or the path of a TFLite delegate's library"
+    )
+    delegate_options: dict[str, str] = Field({}, description="what that library understands")
 
 
 class LineConfig(Table):
@@ -333,11 +343,14 @@ class CameraConfig(Table):
     """A camera and what to watch for in its picture."""
 
     id: Id
-    source: Annotated[str, AfterValidator(_source)] = Field(description="rtsp://…, v4l2:/dev/…, file:…")
+    source: Annotated[str, AfterValidator(_source)] = Field(
+        description="rtsp://…, http://…, v4l2:/dev/…, csi:…, file:…"
+    )
     credentials_file: Path | None = Field(None, description='TOML file with user = "…" and password = "…"')
+    hardware_decode: bool = Field(False, description="decode an rtsp:// camera with the board's decoder, if it has one")
     fps: float = Field(10.0, gt=0, le=60, description="pictures looked at per second, at most")
-    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB camera")
-    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB camera")
+    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB or ribbon-cable camera")
+    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB or ribbon-cable camera")
     loop: bool = Field(False, description="play a file: source again and again")
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
@@ -358,6 +371,11 @@ class CameraConfig(Table):
         _refuse_repeats("mask", [mask.id for mask in self.mask])
         if (self.width_px is None) != (self.height_px is None):
             raise ValueError("width_px and height_px belong together; wanted both or none")
+        if self.source.lower().startswith("csi:") and ((self.width_px or 0) % 8 or (self.height_px or 0) % 2):
+            raise ValueError(
+                f"found {self.width_px} x {self.height_px}; wanted a width of whole 8 pixels and an even height: "
+                "a ribbon-cable camera gives no others here"
+            )
         return self
 
     @model_validator(mode="after")

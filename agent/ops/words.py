@@ -80,13 +80,22 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (
-        "no camera is plugged in; a network camera needs its rtsp:// address",
-        "không có máy quay nào cắm vào máy; máy quay mạng cần địa chỉ rtsp://",
+        "no camera found; one in the network that knows no ONVIF needs its address, rtsp:// or http://",
+        "không tìm thấy máy quay nào; máy quay mạng không hỗ trợ ONVIF cần địa chỉ rtsp:// hoặc http://",
+    ),
+    "onvif-login": (
+        "a camera tells its streams to a user only: gateway-agent devices --credentials FILE",
+        "có máy quay chỉ cho biết luồng hình khi đăng nhập: gateway-agent devices --credentials FILE",
     ),
     "paste-sensors": (
         "for sensors there are these; what a device measures, its manual tells:",
         "các cổng dùng được cho cảm biến; thiết bị đo gì thì xem tài liệu của nó:",
     ),
+    "accelerators": (
+        "what could do the detector's work beside the processor:",
+        "thiết bị tăng tốc có thể thay bộ xử lý nhận dạng:",
+    ),
+    "looked-for": ("looked for and not found: {what}", "đã tìm nhưng không thấy: {what}"),
     "paste": (
         "paste what you need into the configuration, then draw lines and run `gateway-agent check`:",
         "chép phần cần dùng vào tệp cấu hình, thêm vạch rồi chạy `gateway-agent check`:",

@@ -57,7 +57,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(settings: Config) -> None:
-    detector = open_detector(settings.detector.pack, settings.detector.threads)
+    detector = open_detector(
+        settings.detector.pack,
+        settings.detector.threads,
+        delegate=settings.detector.delegate,
+        delegate_options=settings.detector.delegate_options,
+    )
     picture = np.full((480, 640, 3), 114, np.uint8)
     detector.detect(picture, 0.3)  # the first look also prepares the network
     began_s = time.monotonic()

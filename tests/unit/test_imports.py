@@ -22,6 +22,7 @@ MAY: dict[str, set[str]] = {
     "drivers.cameras": {"drivers"},
     "drivers.inference": {"drivers"},
     "drivers.sensors": {"drivers"},
+    "drivers.inventory": {"drivers"},
     "agent.errors": set(),
     "agent.clock": set(),
     "agent.sharpness": set(),
@@ -42,6 +43,7 @@ MAY: dict[str, set[str]] = {
         "agent.contract",
         "agent.vision",
         "drivers.cameras",
+        "drivers.inference",
     },
     # ops looks at every stage and reports; no stage knows of it.
     "agent.ops": {
