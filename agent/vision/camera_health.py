@@ -2,8 +2,8 @@
 
 Frame in, findings out, two looks a second; reads no clock, opens no file. A fault is raised once it has been there for
 some seconds, within ten of its beginning, and cleared once it has been gone for some, under the same alert. What is
-usual is learned by day and by night apart (`agent.vision.usual`): until a minute of it is known, only darkness
-and overexposure are told.
+usual is learned by day and by night apart (`agent.vision.usual`): until a minute of it is known, only dark,
+overexposed and frozen are told.
 
 What must not raise anything, and why it does not:
   headlights, lightning, exposure hunting   pass before a fault has lasted long enough
