@@ -30,7 +30,8 @@ Severity = Literal["info", "warning", "critical"]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # Built when first made: a box uses a few of the kinds, and each takes a quarter of a megabyte.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Evidence(Body):
