@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,10 @@ def test_devices_finds_it_and_prints_lines_that_can_be_pasted(tmp_path: Path) ->
     login = tmp_path / "cam.toml"
     login.write_text('user = "cam"\npassword = "s3cret & <more>"\n')
     with OnvifCamera(auth="wsse", user=LOGIN.user, password=LOGIN.password, udp_port=MULTICAST[1]):
-        without = gateway_agent("devices", "--interface", "lo")
-        found = gateway_agent("devices", "--interface", "lo", "--credentials", str(login))
+        ask = ("devices", "--interface", "lo")
+        with ThreadPoolExecutor(2) as at_once:  # each listens for three seconds
+            runs = [at_once.submit(gateway_agent, *ask, *more) for more in ((), ("--credentials", str(login)))]
+            without, found = (run.result() for run in runs)
     assert without.returncode == found.returncode == 0
     assert "a camera tells its streams to a user only" in without.stdout
     assert 'source = "rtsp://127.0.0.1:554/sub"  # subStream: H264 640x360, 25 fps' in found.stdout

@@ -30,7 +30,6 @@ import cv2
 from tests.support.recordings import picture
 
 NONCE = "9f8a7b6c"
-STYLES = ("usual", "no-length", "dashes", "bare-newlines", "quoted", "unannounced", "wrong-length")
 
 
 class State:

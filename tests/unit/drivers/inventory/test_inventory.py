@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import config
 from drivers.inventory import gpio, i2c, list_accelerators, list_ports
 
 
@@ -83,6 +84,34 @@ def test_probing_tells_who_answers_and_leaves_the_kernels_devices_alone(
     assert tomllib.loads(power)["sensor"] == [{"id": "s1", **sensor}]
     assert tomllib.loads(air)["sensor"] == [{"id": "s2", **sensor, "driver": "bme280", "address": 0x76}]
     assert asked == list(range(0x08, 0x78))
+
+
+def test_all_lines_to_paste_are_taken_by_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask_i2c(fd: int, address: int) -> None:
+        if address not in (0x40, 0x76):
+            raise OSError(errno.EREMOTEIO, "Remote I/O error")
+
+    def ask_gpio(fd: int, request: int, argument: bytes) -> bytes:
+        return struct.pack("<32s32sI", b"gpiochip0", b"pinctrl", 0)
+
+    monkeypatch.setattr(i2c, "ask", ask_i2c)
+    monkeypatch.setattr(gpio, "ask", ask_gpio)
+    an_i2c_bus(tmp_path)
+    make(
+        tmp_path,
+        {
+            "dev/ttyUSB0": "",
+            "dev/gpiochip0": "",
+            "sys/bus/w1/devices/28-0316a2796bff/temperature": "",
+            "sys/class/thermal/thermal_zone0/temp": "48312\n",
+            "dev/apex_0": "",
+        },
+    )
+    text = "".join(texts(tmp_path, probe=True)) + list_accelerators(tmp_path)[0].stanza()
+    camera = '[[camera]]\nid = "north"\nsource = "csi:0"\n'
+    parsed = config.parse(f'[box]\nsite = "test"\nid = "gw"\n{camera}{text}', "pasted")
+    assert [sensor.driver for sensor in parsed.sensor] == ["ds18b20", "nmea", "ina219", "bme280", "gpio", "hwmon"]
+    assert parsed.detector.delegate == "edgetpu"
 
 
 def test_a_bus_that_may_not_be_opened_says_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
