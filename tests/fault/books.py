@@ -50,6 +50,8 @@ class Books:
         self._shown: dict[Key, str] = {}  # number → track, of whatever was ever to be seen
         self._known: set[tuple[str, str]] = set()  # rows of earlier looks: (stream, track)
         self._rows: list[tuple[Key, str]] = []  # of a look that has begun
+        self._told: set[str] = set()  # what does not go away, and counts once
+        self._out_of_order = self._holes = 0  # as of the look before
         self._findings = Findings()
 
     def read(self, report: str) -> list[Findings]:
@@ -68,11 +70,11 @@ class Books:
                 if word == "row":
                     self._rows.append(((stream, int(epoch), int(seq)), track))
             elif word == "damaged":
-                self._findings.other.append(f"damaged: {rest}")
+                self._tell(f"damaged: {rest}")
             elif word == "looked":
                 looks.append(self._look(rest))
             elif word != "opening":
-                self._findings.other.append(line)
+                self._tell(line)
         return looks
 
     def _show(self, key: Key, track: str) -> None:
@@ -81,7 +83,12 @@ class Books:
             self._findings.renumbered.append(f"{key} was {before}, is {track}")
             self._shown[key] = track
         if not track.isdecimal():
-            self._findings.other.append(f"{key}: {track}")
+            self._tell(f"{key}: {track}")
+
+    def _tell(self, words: str) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            self._findings.other.append(words)
 
     def _look(self, integrity: str) -> Findings:
         findings, self._findings = self._findings, Findings()
@@ -94,12 +101,16 @@ class Books:
         findings.lost = [f"{stream} {track}" for stream, track in sorted(wanted - there)]
         findings.vanished = [f"{key}" for key in sorted(self._shown.keys() - {key for key, _ in self._rows})]
         findings.unacknowledged = len(there - wanted - self._known)
+        out_of_order = holes = 0
         for stream in {key[0] for key, _ in self._rows}:
             mine = [(key, track) for key, track in self._rows if key[0] == stream]
-            findings.out_of_order += _falls(int(track) for _, track in mine if track.isdecimal())
+            out_of_order += _falls(int(track) for _, track in mine if track.isdecimal())
             for epoch in {key[1] for key, _ in mine}:
                 seqs = {key[2] for key, _ in mine if key[1] == epoch}
-                findings.holes += max(seqs) - len(seqs)
+                holes += max(seqs) - len(seqs)
+        findings.out_of_order = max(0, out_of_order - self._out_of_order)
+        findings.holes = max(0, holes - self._holes)
+        self._out_of_order, self._holes = out_of_order, holes
         # What is gone was counted; it is not counted again at the next look.
         for stream, tracks in self._accepted.items():
             tracks.intersection_update(track for key, track in self._rows if key[0] == stream)

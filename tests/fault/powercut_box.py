@@ -126,7 +126,8 @@ def main(path_: str, report_: str, life_: str, synchronous: str, *look: str) -> 
     outbox = Outbox(path, clock=clock)
     reader = Reader(outbox, report)
     reader.take("row")
-    report.say(*(f"damaged {file.name}" for file in path.parent.glob("*.damaged-*")), f"looked {check(path)}")
+    aside = [file.name for file in path.parent.glob("*.damaged-*") if not file.name.endswith("-wal")]
+    report.say(*(f"damaged {name}" for name in aside), f"looked {check(path)}")
     if not look:
         stored = threading.Event()
         outbox.on_stored(stored.set)

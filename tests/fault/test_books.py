@@ -68,3 +68,14 @@ def test_what_nobody_had_acknowledged_counts_once() -> None:
     rows = ("alert 7 1 9", "count 7 1 1", "count 7 2 2", "count 7 3 3")
     books.read(FIRST)
     assert [found.unacknowledged for found in books.read(looked(*rows)) + books.read(looked(*rows))] == [1, 0]
+
+
+def test_what_stays_wrong_counts_once() -> None:
+    books = Books()
+    rows = looked("alert 7 1 9", "count 7 1 1", "count 7 3 2", "count 7 4 2", 'count 8 1 {"kind":"new-ledger"}')
+    again = "damaged outbox.db.damaged-1\n" + rows
+    books.read(FIRST)
+    (first,) = books.read(again)
+    (second,) = books.read(again)
+    assert (first.holes, first.out_of_order, len(first.other)) == (1, 1, 2)
+    assert second.faults == []
