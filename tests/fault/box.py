@@ -44,7 +44,7 @@ class RigClock(SystemClock):
 
     def stamp(self) -> Stamp:
         now = super().stamp()
-        return Stamp(now.wall_ms, now.mono_ms - self._began_ms, now.trusted)
+        return Stamp(now.wall_ms, now.mono_ms - self._began_ms, self.trusted())
 
     def trusted(self) -> bool:
         return not self._unset.exists()

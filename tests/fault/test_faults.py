@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -129,7 +130,11 @@ def numbered(path: Path) -> dict[str, int]:
     if not path.exists():
         return {}
     with contextlib.closing(connect(path, read_only=True)) as db:
-        return {stream.value: counter.last_seq for stream, counter in read_counters(db).items() if counter.last_seq}
+        try:
+            counters = read_counters(db)
+        except sqlite3.OperationalError:  # the file is being made, and has no tables yet
+            return {}
+        return {stream.value: counter.last_seq for stream, counter in counters.items() if counter.last_seq}
 
 
 def arrived(ioc: Consumer) -> set[tuple[str, int]]:
