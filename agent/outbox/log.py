@@ -2,8 +2,11 @@
 
 At the first frame whose checksum is wrong SQLite takes the log to have ended, and says nothing: that is how a commit
 cut short by a power failure looks. A damaged byte looks the same, and then every commit behind it is gone, though it
-was synced and accepted, and its numbers would be given out again. What tells the two apart is behind the break: frames
-that are whole, and belong to this log.
+was synced and accepted, and its numbers would be given out again. What tells the two apart is behind the break. With
+synchronous=FULL a commit begins when the one before it has been synced, so of what was never synced there is one commit
+at most, and its blocks may have reached the disk in any order: whole frames behind the break up to the end of a commit
+may be its. Whole frames behind that end were written after a sync, and the break is damage. So damage in the newest one
+or two commits cannot be told from a power cut, and is taken for one, as SQLite does.
 
 Format: https://sqlite.org/fileformat2.html#the_write_ahead_log. Knows nothing of our tables.
 """
@@ -41,16 +44,18 @@ class Log:
         self._data = data
         self.page_bytes = page_bytes
         self._order = "<"
-        self.whole: list[Page] = []  # of every commit, the pages whose checksum is right; oldest first
+        self.whole: list[Page] = []  # of the commits that count, the pages whose checksum is right; oldest first
         self.seen = 0  # how many frames SQLite sees
-        self.pages_in_file = 0  # as the last commit among them says
+        self.hidden = 0  # of commits that had been synced, how many whole frames are where SQLite does not see them
+        self.pages_in_file = 0  # as the last of these commits says
         self._read()
 
     def check(self) -> None:
         """Raises DamagedLog."""
-        hidden = len(self.whole) - self.seen
-        if hidden > 0:
-            raise DamagedLog(f"the log is damaged after {self.seen} frames; {hidden} whole ones are behind the damage")
+        if self.hidden:
+            raise DamagedLog(
+                f"the log is damaged after {self.seen} frames; {self.hidden} whole ones are behind the damage"
+            )
 
     def _read(self) -> None:
         if len(self._data) < _HEADER.size + _FRAME.size:
@@ -65,19 +70,29 @@ class Log:
         else:
             salts = _FRAME.unpack_from(self._data, _HEADER.size)[2:4]
         before = (sum_1, sum_2)
-        committed = 0
+        found: list[tuple[Page, int]] = []  # whole frames, and how large the file is if one ends a commit
+        chain = 0  # how many of them come before the first break
         for head, content in self._frames():
             number, pages, *frame_salts, frame_sum_1, frame_sum_2 = _FRAME.unpack(head)
             whole = tuple(frame_salts) == salts and number > 0
             whole = whole and self._sum(content, self._sum(head[:8], before)) == (frame_sum_1, frame_sum_2)
             chained = chained and whole
             if whole:
-                self.whole.append(Page(number, content))
-                self.seen += chained
-                if pages:
-                    self.pages_in_file, committed = pages, len(self.whole)
+                found.append((Page(number, content), pages))
+                chain += chained
             before = (frame_sum_1, frame_sum_2)  # as written: so one damaged frame does not spoil those behind it
-        del self.whole[committed:]  # the beginning of a commit that was cut short
+        self._judge(found, chain)
+
+    def _judge(self, found: list[tuple[Page, int]], chain: int) -> None:
+        ends = [n for n, (_, pages) in enumerate(found, 1) if pages]  # commits end after so many frames
+        self.seen = max((end for end in ends if end <= chain), default=0)
+        behind = [end for end in ends if end > chain]
+        counts = self.seen
+        if behind and len(found) > behind[0]:
+            counts = behind[-1]
+            self.hidden = counts - chain
+        self.whole = [page for page, _ in found[:counts]]
+        self.pages_in_file = found[counts - 1][1] if counts else 0
 
     def _frames(self) -> Iterator[tuple[bytes, bytes]]:
         step = _FRAME.size + self.page_bytes

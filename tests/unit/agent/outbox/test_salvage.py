@@ -13,7 +13,7 @@ from agent.clock import FakeClock
 from agent.contract.event import Stream
 from agent.errors import EventStoreError
 from agent.outbox import Outbox
-from agent.outbox.log import DamagedLog, Log, Page, written
+from agent.outbox.log import DamagedLog, Log
 from tests.support.events import crossing
 
 FRAME_BYTES = 4096 + 24
@@ -135,15 +135,38 @@ def test_a_damaged_first_page_costs_no_event(killed: Path, damaged_bytes: int) -
         outbox.close()
 
 
-def test_damage_in_a_log_is_found_and_what_is_behind_it_counted() -> None:
-    page = bytes(range(256)) * 16
-    data = bytearray(written([Page(3, page), Page(4, page)], 4, 4096))
+def test_damage_in_a_log_is_found_and_what_is_behind_it_counted(killed: Path) -> None:
+    data = bytearray(log_of(killed).read_bytes()[: 32 + frames(killed) * FRAME_BYTES])
     whole = Log(bytes(data))
     whole.check()
-    assert (whole.seen, whole.pages_in_file) == (2, 4)
-    data[100] ^= 1
-    with pytest.raises(DamagedLog, match="after 0 frames; 1 whole ones are behind the damage"):
+    assert (whole.seen, len(whole.whole), whole.hidden) == (frames(killed), frames(killed), 0)
+    data[32 + 100] ^= 1  # in the first frame
+    with pytest.raises(DamagedLog, match=f"after 0 frames; {frames(killed) - 1} whole ones are behind the damage"):
         Log(bytes(data)).check()
+
+
+def test_a_commit_whose_end_reached_the_disk_before_its_beginning_is_a_power_cut_and_costs_no_accepted_event(
+    killed: Path,
+) -> None:
+    outbox = Outbox(killed, clock=FakeClock())
+    epoch = outbox.epoch
+    for track in range(1, 4):
+        outbox.put(crossing(1000 + track))
+    synced, database = log_of(killed).read_bytes(), killed.read_bytes()
+    outbox.put(crossing(2000), crossing(2001, Stream.ALERT))
+    torn = bytearray(log_of(killed).read_bytes())
+    outbox.close()
+    first = next(at for at in range(32, len(torn), FRAME_BYTES) if synced[at:][:FRAME_BYTES] != torn[at:][:FRAME_BYTES])
+    torn[first : first + FRAME_BYTES] = b"\0" * FRAME_BYTES
+    killed.write_bytes(database)
+    log_of(killed).write_bytes(torn)
+    again = Outbox(killed, clock=FakeClock())
+    try:
+        assert again.epoch == epoch
+        assert [waiting.row.seq for waiting in again.peek(Stream.COUNT, limit=1000)] == list(range(1, PUTS + 4))
+    finally:
+        again.close()
+    assert not list(killed.parent.glob("*.damaged-*"))
 
 
 def test_nothing_is_sent_from_a_file_that_the_writer_cannot_open(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
