@@ -12,6 +12,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from agent.outbox.log import Log
+from agent.outbox.store import read_log
 from tests.fault import disk, wire
 from tests.fault.rig import LIFE, Rig
 from tests.fault.road import QUOTA_EXCEEDED
@@ -340,8 +342,10 @@ class LogCorrupted(Corrupted):
     ends_by = signal.SIGKILL
 
     def spoil(self, rig: Rig) -> None:
-        size = rig.outbox.with_name(rig.outbox.name + "-wal").stat().st_size
-        _overwrite(rig, "-wal", rig.chance.randrange(size // 4, size * 3 // 4), 64)
+        # In what counts of it, and not in the newest commits: damage there looks as a power cut does.
+        log = Log(read_log(rig.outbox))
+        bytes_ = log.seen * (log.page_bytes + 24)
+        _overwrite(rig, "-wal", rig.chance.randrange(bytes_ // 8, max(bytes_ // 2, 1 + bytes_ // 8)), 64)
 
 
 # ---- what is put ----------------------------------------------------------------------------------------------------
