@@ -11,6 +11,7 @@ from agent.errors import ConfigError
 from agent.vision.pipeline import Pipeline, Rules
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence
+from agent.vision.propose import VEHICLE
 from drivers.base import CLASSES, Camera, Detector
 from drivers.cameras import Credentials, make_camera
 
@@ -80,4 +81,6 @@ def _rules(camera: CameraConfig, frame_wh_px: tuple[int, int]) -> Rules:
 
 
 def _class_ids(names: tuple[str, ...]) -> frozenset[int]:
-    return frozenset(CLASSES.index(name) for name in names)
+    """What moves like a vehicle and was not recognised (VEHICLE) counts wherever cars do."""
+    known = frozenset(CLASSES.index(name) for name in names)
+    return known | {VEHICLE} if "car" in names else known

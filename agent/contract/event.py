@@ -23,7 +23,7 @@ class Stream(StrEnum):
     READING = "reading"
 
 
-ObjectClass = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ObjectClass = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck", "vehicle"]
 Direction = Literal["in", "out"]
 
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.vision.detect import detect
+import numpy as np
+
+from agent.vision import regions
+from agent.vision.detect import one_box_an_object
 from agent.vision.motion import Motion, MotionMap
-from agent.vision.rules.base import Happening, Rule
+from agent.vision.propose import add_moving_areas
+from agent.vision.rules.base import Happening, Rule, class_name
 from agent.vision.rules.counts import IntervalCounts
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence
 from agent.vision.track import MIN_SCORE, Tracker, Tracks
-from drivers.base import CLASSES, Detector, Frame
+from drivers.base import Detector, Frame
 
+REG = 0
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
 _HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
 
@@ -83,9 +88,16 @@ class Pipeline:
         if look:
             self._looked_s = frame.mono_s
             self.inferred += 1
-            found, moving = detect(self._detector, frame, motion, MIN_SCORE)
+            expected = self._tracker.expected(frame.mono_s)
+            found = self._detector.detect(frame.image_bgr, MIN_SCORE)
+            if REG:
+                windows = self._regions.choose(
+                    np.concatenate([expected, motion.blobs_xyxy_px]), frame.size_wh_px, REG)
+                found = regions.look(self._detector, frame.image_bgr, windows, found, MIN_SCORE)
+            found, moving = one_box_an_object(found, motion, MIN_SCORE)
+            found, moving = add_moving_areas(found, moving, motion, expected, frame.size_wh_px)
             tracks = self._tracker.update(
-                found, moving, motion.blobs_xyxy_px, frame.size_wh_px, frame.index, frame.mono_s
+                found, moving, motion, frame.size_wh_px, frame.index, frame.mono_s
             )
         else:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
@@ -105,6 +117,7 @@ class Pipeline:
 
     def _begin(self, size_wh_px: tuple[int, int]) -> None:
         self._motion = Motion()
+        self._regions = regions.Regions()
         self._tracker = Tracker(first_id=self._tracker.next_id)
         self._rules = self._make_rules(size_wh_px)
         self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
@@ -138,4 +151,4 @@ class Pipeline:
 
 
 def _classed(happening: Happening, class_id: int) -> Happening:
-    return replace(happening, body=happening.body.model_copy(update={"object_class": CLASSES[class_id]}))
+    return replace(happening, body=happening.body.model_copy(update={"object_class": class_name(class_id)}))

@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.vision import geometry
+from agent.vision.flow import Flow
+from agent.vision.motion import MotionMap
+from agent.vision.propose import VEHICLE
 from drivers.base import CLASSES, Detections
 
 Floats = npt.NDArray[np.float32]
@@ -27,6 +30,7 @@ _SURE_SCORE = 0.4
 _NEW_SCORE = 0.25  # an object starts with at least this
 _NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an object already followed
 
+SMOOTH = False
 _CONFIRM_EVIDENCE = 0.8
 _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
 _MIN_OVERLAP = 0.2
@@ -36,7 +40,7 @@ _DOUBLE_IOU = 0.7
 # Standard deviations in units of the object's own size, so that they are the same for near and far; per second where
 # something moves.
 _MEASURED = 0.08
-_START_SPEED = 4.0
+_START_SPEED = 6.0
 _START_GROWTH = 1.0
 _ACCELERATION = 2.0
 _MAX_GROWTH = 0.4
@@ -49,11 +53,20 @@ _LATELY_S = 0.5  # time constant of what is averaged
 _BLOB_ONLY_S = 0.5  # how long a moving object is followed by its moving area alone
 _BLOB_OVERLAP = 0.2
 _BLOB_MEASURED = 0.2
+FLOW = True
+_LEARN_AFTER_S = 0.3
+COAST_S=0.0
+COAST_SHARE=0.6
+
+_TRAVELLED = 1.5
+_STRAIGHT = 0.7
+_TRAVELLED_S = 0.25
 
 _PERSON, _BICYCLE, _MOTORCYCLE = (CLASSES.index(name) for name in ("person", "bicycle", "motorcycle"))
-_SMALL_ROAD_USER = np.array([name in ("person", "bicycle", "motorcycle") for name in CLASSES])
-_RIDDEN = np.ones(len(CLASSES), np.float32)
+_SMALL_ROAD_USER = np.array([name in ("person", "bicycle", "motorcycle") for name in (*CLASSES, "vehicle")])
+_RIDDEN = np.ones(len(CLASSES) + 1, np.float32)
 _RIDDEN[[_BICYCLE, _MOTORCYCLE]] = 3.0
+_RIDDEN[VEHICLE] = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +78,7 @@ class Tracks:
     class_ids: int32 (n,), index into CLASSES, voted over the track's life.
     scores: float32 (n,), 0..1, of its boxes lately, weighed by motion.
     moving: float32 (n,), 0..1, how much of its box has been moving lately.
+    speeds_px_s: float32 (n, 2), of its centre, smoothed; x right, y down.
     seen: bool (n,), seen in this very frame.
     confirmed: bool (n,), enough evidence that this is a real object.
     ended: ids that will not come back; whoever keeps state by id forgets it now.
@@ -75,6 +89,7 @@ class Tracks:
     class_ids: npt.NDArray[np.int32]
     scores: Floats
     moving: Floats
+    speeds_px_s: Floats
     seen: Bools
     confirmed: Bools
     ended: tuple[int, ...]
@@ -103,11 +118,14 @@ class _State:
     score: Floats
     moving: Floats
     confirmed: Bools
+    born: Floats  # (n, 2): centre at its first sighting
+    born_s: npt.NDArray[np.float64]
+    path: Floats  # how far it has gone, bends and all, pixels
 
     @staticmethod
     def of(found: Detections, rows: npt.NDArray[np.intp], moving: Floats, first_id: int, mono_s: float) -> _State:
         count = len(rows)
-        votes = np.zeros((count, len(CLASSES)), np.float32)
+        votes = np.zeros((count, len(CLASSES) + 1), np.float32)
         votes[np.arange(count), found.class_ids[rows]] = found.scores[rows]
         return _State(
             ids=np.arange(first_id, first_id + count, dtype=np.int64),
@@ -124,6 +142,9 @@ class _State:
             score=found.scores[rows],
             moving=moving[rows],
             confirmed=np.zeros(count, np.bool_),
+            born=_centre_and_size(found.boxes_xyxy_px[rows])[:, :2],
+            born_s=np.full(count, mono_s),
+            path=np.zeros(count, np.float32),
         )
 
     def keep(self, rows: Bools) -> None:
@@ -142,6 +163,7 @@ class Tracker:
         self.next_id = first_id
         self._state = _State.of(Detections.none(), np.empty(0, np.intp), np.empty(0, np.float32), 1, 0.0)
         self._last_s: float | None = None
+        self._flow = Flow()
         self._looked_s = 0.0  # the last look; hold() moves it along
 
     def hold(self, frame_index: int, mono_s: float) -> Tracks:
@@ -162,7 +184,7 @@ class Tracker:
         self,
         found: Detections,
         moving: Floats,
-        blobs_xyxy_px: Floats,
+        motion: MotionMap,
         frame_wh_px: tuple[int, int],
         frame_index: int,
         mono_s: float,
@@ -180,7 +202,7 @@ class Tracker:
         rows = np.flatnonzero(matched >= 0)
         self._correct(rows, found, matched[rows], moving, mono_s)
         seen = matched >= 0
-        seen |= self._follow_blobs(blobs_xyxy_px, found.boxes_xyxy_px[matched[rows]], seen, mono_s)
+        seen |= self._follow_motion(motion, seen, mono_s)
 
         gone = self._aged(mono_s)
         centre = state.mean[:, :2]
@@ -193,10 +215,29 @@ class Tracker:
         free[matched[rows]] = False
         born = self._births(found, free, seen)
         if len(born):
-            state.extend(_State.of(found, born, moving, self.next_id, mono_s))
+            new = _State.of(found, born, moving, self.next_id, mono_s)
+            moves = new.moving > _MOVES
+            if FLOW: new.speed[moves, :2] = self._flow.guess(new.mean[moves, :2], frame_wh_px)
+            state.extend(new)
             self.next_id += len(born)
             seen = np.concatenate([seen, np.ones(len(born), np.bool_)])
+        self._confirm_travellers(seen, mono_s)
+        sure = np.flatnonzero(seen & state.confirmed & (state.moving > _MOVES) & (mono_s - state.born_s > _LEARN_AFTER_S))
+        self._flow.learn(state.mean[sure, :2], state.speed[sure, :2], frame_wh_px, mono_s)
         return self._tracks(seen, ended, frame_index, mono_s)
+
+    def expected(self, mono_s: float) -> Floats:
+        """Where the confirmed objects will be at mono_s, float32 (n, 4)."""
+        state = self._state
+        ahead = np.float32(0.0 if self._last_s is None else max(mono_s - self._last_s, 0.0))
+        return _corners((state.mean + state.speed * ahead)[state.confirmed | (state.evidence > 0) | (state.path > 0)])
+
+    def _confirm_travellers(self, seen: Bools, mono_s: float) -> None:
+        """What has gone straight on for more than its own size is real, recognised or not: leaves and light do not."""
+        state = self._state
+        gone = np.hypot(*(state.mean[:, :2] - state.born).T)
+        size = np.sqrt(state.mean[:, 2] * state.mean[:, 3])
+        state.confirmed |= seen & (gone > _TRAVELLED * size) & (gone > _STRAIGHT * state.path) & (mono_s - state.born_s > _TRAVELLED_S)
 
     def _aged(self, mono_s: float) -> Bools:
         state = self._state
@@ -217,6 +258,7 @@ class Tracker:
             return elapsed_s
         dt, noise = np.float32(elapsed_s), np.float32(_ACCELERATION**2)
         state.mean += state.speed * dt
+        state.path += np.hypot(state.speed[:, 0], state.speed[:, 1]) * dt
         np.maximum(state.mean[:, 2:], 2.0, out=state.mean[:, 2:])
         state.var_mean += 2 * dt * state.var_cross + dt**2 * state.var_speed + noise * dt**4 / 4
         state.var_cross += dt * state.var_speed + noise * dt**3 / 2
@@ -299,6 +341,7 @@ class Tracker:
         state.moving[rows] += rate * (moves - state.moving[rows])
         state.score[rows] += rate * (score - state.score[rows])
         state.votes[rows, found.class_ids[columns]] += score
+        score = np.where(found.class_ids[columns] == VEHICLE, 0, score)
         state.evidence[rows] += score * since_s * np.where(moves > _MOVES, np.float32(10), np.float32(4))
         state.confirmed[rows] |= state.evidence[rows] >= _CONFIRM_EVIDENCE
 
@@ -306,33 +349,25 @@ class Tracker:
         """The Kalman equations; centre (2 columns) and size (2 columns) share them, each with its own variance."""
         state = self._state
         innovation = measured - state.mean[rows]
+        before = state.mean[rows, :2]
         spread = state.var_mean[rows] + noise[:, None]
         gain_mean, gain_speed = state.var_mean[rows] / spread, state.var_cross[rows] / spread
         state.mean[rows] += np.repeat(gain_mean, 2, axis=1) * innovation
         state.speed[rows] += np.repeat(gain_speed, 2, axis=1) * innovation
+        state.path[rows] += np.hypot(*(state.mean[rows, :2] - before).T)
         state.var_speed[rows] -= gain_speed * state.var_cross[rows]
         state.var_mean[rows] *= 1 - gain_mean
         state.var_cross[rows] *= 1 - gain_mean
 
-    def _follow_blobs(self, blobs: Floats, taken: Floats, seen: Bools, mono_s: float) -> Bools:
-        """Move unseen moving objects along with the moving area they predict, keeping their size; which ones."""
+    def _follow_motion(self, motion: MotionMap, seen: Bools, mono_s: float) -> Bools:
+        """Unseen moving objects at whose expected place something moves are there still, hidden in a crowd or merged
+        with a neighbour: they go on as they went; which ones."""
         state = self._state
         followed = np.zeros(len(state.ids), np.bool_)
-        wanted = np.flatnonzero(~seen & (state.moving > _MOVES) & (mono_s - state.boxed_s < _BLOB_ONLY_S))
-        if not len(wanted) or not len(blobs):
-            return followed
-        if len(taken):  # areas that found objects account for are not free
-            blobs = blobs[geometry.intersections(blobs, taken).max(axis=1) < 0.3 * geometry.areas(blobs)]
-            if not len(blobs):
-                return followed
-        mean = state.mean[wanted]
-        overlap = geometry.iou(_corners(mean), blobs)
-        pairs = _greedy(overlap, _BLOB_OVERLAP)
-        if pairs:
-            picked, columns = np.array(pairs, np.intp).T
-            rows = wanted[picked]
-            measured = np.concatenate([_centre_and_size(blobs[columns])[:, :2], mean[picked, 2:]], axis=1)
-            self._place(rows, measured, np.full(len(rows), _BLOB_MEASURED**2, np.float32))
+        wanted = np.flatnonzero(~seen & (state.moving > _MOVES) & (mono_s - state.boxed_s < COAST_S))
+        if len(wanted):
+            expected = _corners(state.mean[wanted])
+            rows = wanted[motion.share(expected) > COAST_SHARE * state.moving[wanted]]
             state.box[rows] = _corners(state.mean[rows])
             state.seen_s[rows] = mono_s
             followed[rows] = True
@@ -364,10 +399,11 @@ class Tracker:
         state = self._state
         return Tracks(
             ids=state.ids.copy(),
-            boxes_xyxy_px=state.box.copy(),
+            boxes_xyxy_px=_corners(state.mean) if SMOOTH else state.box.copy(),
             class_ids=_voted(state.votes),
             scores=state.score.copy(),
             moving=state.moving.copy(),
+            speeds_px_s=state.speed[:, :2].copy(),
             seen=seen,
             confirmed=state.confirmed.copy(),
             ended=ended,
