@@ -7,13 +7,16 @@ import threading
 from pathlib import Path
 
 from agent import __version__
-from agent.camera import make_driver, make_pipeline, read_credentials
+from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.evidence import EvidenceStore, Witness
+from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
 from agent.outbox import Outbox
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
+from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
 from drivers.inference import open_detector
@@ -33,23 +36,41 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     clock = SystemClock()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
     detector = open_detector(config.detector.pack, config.detector.threads)
+    budget = InferenceBudget(config.detector.max_inferences_per_s)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
-    uplink = Uplink(settings, outbox, clock=clock) if settings.brokers else None
+    evidence = make_evidence(config, clock)
+    uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
+    memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
     workers = [
         CameraWorker(
             camera.id,
             make_driver(camera, credentials[camera.id]),
-            make_pipeline(camera, detector),
+            make_pipeline(
+                camera,
+                detector,
+                local_time=local_time(clock, config.box.timezone),
+                view=memories[camera.id].view(),
+                first_track=memories[camera.id].first_track(),
+                budget=budget,
+            ),
             outbox.put,
             clock=clock,
             stall_timeout_s=camera.stall_timeout_s,
             scene=Scene(camera.line, camera.zone) if pictures else None,
+            witness=Witness(evidence, detector, pixelate=config.evidence.pixelate) if wants_evidence(camera) else None,
+            memory=memories[camera.id],
         )
         for camera in config.camera
     ]
     report = HealthReport(
-        version=__version__, detector=detector, outbox=outbox, uplink=uplink, workers=workers, clock=clock
+        version=__version__,
+        detector=detector,
+        outbox=outbox,
+        evidence=evidence,
+        uplink=uplink,
+        workers=workers,
+        clock=clock,
     )
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
@@ -62,6 +83,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         while not stop.wait(min(1.0, config.health.interval_s)) and not all(w.ended() for w in workers):
             if uplink is not None and report.is_due(config.health.interval_s):
                 uplink.publish_health(report.make())
+            evidence.tidy()
     finally:
         for worker in workers:
             worker.stop()
@@ -92,6 +114,18 @@ def make_outbox(config: Config, clock: Clock) -> Outbox:
         path,
         max_bytes=config.outbox.max_mb * _MB,
         alert_reserve_bytes=config.outbox.alert_reserve_mb * _MB,
+        clock=clock,
+    )
+
+
+def make_evidence(config: Config, clock: Clock) -> EvidenceStore:
+    """Also where no rule asks for pictures: those from before are still asked for, and grow old."""
+    settings = config.evidence
+    return EvidenceStore(
+        settings.path,
+        max_bytes=settings.max_mb * _MB,
+        max_days=settings.max_days,
+        send=settings.send == "always",
         clock=clock,
     )
 

@@ -13,13 +13,16 @@ import tomllib
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from agent.contract.event import Direction, Fault, Severity
 from agent.contract.topics import check_id
 from agent.errors import ConfigError
 from agent.vision import geometry
+from agent.vision.rules.schedule import Schedule
 from drivers.cameras import check_source
 
 DEFAULT_PATH = Path("/etc/gateway-agent/gateway.toml")
@@ -37,11 +40,30 @@ def _host(host: str) -> str:
     raise ValueError(f"{host.rpartition('@')[2]!r}; wanted a name or an address alone; its port is a key: port = 1883")
 
 
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError) as exc:  # unknown, a folder of zones, no name at all
+        raise ValueError(f'found {name!r}; wanted a time zone of this system, such as "Asia/Ho_Chi_Minh"') from exc
+    return name
+
+
+def _hours(text: str) -> str:
+    Schedule([text])
+    return text
+
+
 Id = Annotated[str, AfterValidator(check_id)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
+Metres = tuple[float, float]
 ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ReaderName = Literal["colour"]
 ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
+VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
+Seconds = Annotated[float, Field(ge=0, le=86400)]
+Classes = Annotated[tuple[ClassName, ...], Field(min_length=1)]
+ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
 class Table(BaseModel):
@@ -54,6 +76,9 @@ class BoxConfig(Table):
 
     site: Id = Field(description="the gateway's place, part of every MQTT topic")
     id: Id = Field(description="the box's own name at that place, part of every MQTT topic")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "Asia/Ho_Chi_Minh", description="in which schedules are written"
+    )
 
 
 class BrokerConfig(Table):
@@ -106,11 +131,22 @@ class OutboxConfig(Table):
         return self
 
 
+class EvidenceConfig(Table):
+    """Pictures that belong to alerts, for the rules that ask for one."""
+
+    path: Path = Field(Path("/var/lib/gateway-agent/evidence"), description="folder, on a disk that stays")
+    max_mb: int = Field(200, ge=1, le=65536, description="the oldest give way above this")
+    max_days: float = Field(14.0, gt=0, le=366, description="a picture is kept no longer than this")
+    send: Literal["request", "always"] = Field("request", description="which pictures leave the box by themselves")
+    pixelate: Literal["others", "all", "none"] = Field("others", description="whom to make unrecognisable")
+
+
 class DetectorConfig(Table):
     """The network that finds people and vehicles."""
 
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
+    max_inferences_per_s: float = Field(40.0, gt=0, le=1000, description="of all cameras together, shared fairly")
 
 
 class LineConfig(Table):
@@ -139,16 +175,163 @@ class ZoneConfig(Table):
 
     @model_validator(mode="after")
     def _is_an_area(self) -> Self:
-        crossed = geometry.crossing_edges(self.polygon)
-        if crossed is not None:
-            first, second = (n + 1 for n in crossed)
-            raise ValueError(
-                f"edge {first} of the polygon crosses edge {second} (edge n starts at corner n); "
-                "wanted corners in order around the area"
-            )
-        if geometry.polygon_area(self.polygon) < 1e-5:
-            raise ValueError("the corners lie on one line; wanted an area")
+        _refuse_no_area(self.polygon)
         return self
+
+
+class MaskConfig(Table):
+    """A part of the picture that is not looked at."""
+
+    id: Id
+    polygon: tuple[Point, ...] = Field(min_length=3, description="corners in order, fractions of width and height")
+    kind: Literal["privacy", "detection"] = Field(
+        description="privacy: black before anything sees the picture; detection: nothing is detected there"
+    )
+
+    @model_validator(mode="after")
+    def _is_an_area(self) -> Self:
+        _refuse_no_area(self.polygon)
+        return self
+
+
+class CalibrationConfig(Table):
+    """Where four points of the picture are on the ground: what speeds in km/h need."""
+
+    points: tuple[Point, Point, Point, Point] = Field(description="corners in order around an area of the road")
+    metres: tuple[Metres, Metres, Metres, Metres] = Field(description="the same corners on the ground, in metres")
+    tolerance_m: float = Field(0.2, ge=0, le=10, description="each of the metres may be off by so much")
+
+    @model_validator(mode="after")
+    def _are_corners(self) -> Self:
+        for name, corners in (("points", self.points), ("metres", self.metres)):
+            if not geometry.is_convex(corners):
+                raise ValueError(
+                    f"{name}: found {[list(corner) for corner in corners]}; "
+                    "wanted four corners in order around an area, none of them on a line with two others"
+                )
+        return self
+
+
+class RuleConfig(Table):
+    """What is worth an alert. These keys are common to all kinds."""
+
+    id: Id
+    kind: str
+    enabled: bool = Field(True, description="false: the rule is kept and does nothing")
+    severity: Severity = "warning"
+    hold_off_s: Seconds = Field(60.0, description="quiet about the same object, or the same place, for so long")
+    schedule: tuple[Annotated[str, AfterValidator(_hours)], ...] = Field((), description="none: always")
+    evidence: bool = Field(True, description="keep a picture of it")
+
+
+class LineRule(RuleConfig):
+    line: Id
+
+
+class ZoneRule(RuleConfig):
+    zone: Id
+
+
+class WrongWayConfig(LineRule):
+    """Somebody passes a line in the direction that is not allowed."""
+
+    kind: Literal["wrong-way"]
+    severity: Severity = "critical"
+    allowed: Direction
+    classes: Classes = VEHICLES
+
+
+class RestrictedConfig(ZoneRule):
+    """Somebody is where none of its class may be, or not at this time."""
+
+    kind: Literal["restricted"]
+    severity: Severity = "critical"
+    classes: Classes = ALL_CLASSES
+
+
+class LoiteringConfig(ZoneRule):
+    """Somebody stays in a zone longer than allowed."""
+
+    kind: Literal["loitering"]
+    hold_off_s: Seconds = 300.0
+    after_s: Seconds = 120.0
+    classes: Classes = ("person",)
+
+
+class StoppedConfig(ZoneRule):
+    """A vehicle stands in a zone longer than allowed."""
+
+    kind: Literal["stopped"]
+    hold_off_s: Seconds = 600.0
+    after_s: Seconds = 60.0
+    classes: Classes = VEHICLES
+
+
+class SpeedingConfig(RuleConfig):
+    """A vehicle is faster than the limit, beyond doubt."""
+
+    kind: Literal["speeding"]
+    line: Id | None = Field(None, description="measured there: a line or a zone")
+    zone: Id | None = None
+    limit_kmh: float = Field(gt=0, le=300)
+    classes: Classes = VEHICLES
+
+    @model_validator(mode="after")
+    def _at_one_place(self) -> Self:
+        if (self.line is None) == (self.zone is None):
+            raise ValueError("found both line and zone, or neither; wanted one of them: where the speed is measured")
+        return self
+
+
+class CongestionConfig(ZoneRule):
+    """A zone is full of vehicles that hardly move."""
+
+    kind: Literal["congestion"]
+    severity: Severity = "info"
+    evidence: bool = False
+    vehicles: int = Field(ge=1, le=1000, description="at least so many of them")
+    below_kmh: float | None = Field(None, gt=0, le=200, description="slower than this on average; needs a calibration")
+    below_lengths_per_s: float = Field(0.3, gt=0, le=20, description="or than this, in own lengths, without below_kmh")
+    after_s: Seconds = 30.0
+    classes: Classes = VEHICLES
+
+
+class CrowdConfig(ZoneRule):
+    """More people are in a zone than it is meant for."""
+
+    kind: Literal["crowd"]
+    more_than: int = Field(ge=0, le=1000)
+    after_s: Seconds = 10.0
+    classes: Classes = ("person",)
+
+
+class LeftBehindConfig(ZoneRule):
+    """A thing lies there that was not there before, and nobody is with it."""
+
+    kind: Literal["left-behind"]
+    severity: Severity = "critical"
+    after_s: Seconds = 60.0
+
+
+class RemovedConfig(ZoneRule):
+    """A thing that belonged there is gone."""
+
+    kind: Literal["removed"]
+    after_s: Seconds = 60.0
+
+
+Rule = Annotated[
+    WrongWayConfig
+    | RestrictedConfig
+    | LoiteringConfig
+    | StoppedConfig
+    | SpeedingConfig
+    | CongestionConfig
+    | CrowdConfig
+    | LeftBehindConfig
+    | RemovedConfig,
+    Field(discriminator="kind"),
+]
 
 
 class CameraConfig(Table):
@@ -163,16 +346,37 @@ class CameraConfig(Table):
     loop: bool = Field(False, description="play a file: source again and again")
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
+    regions: bool = Field(True, description="look a second time, enlarged, where something small moves")
     count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
+    readers: tuple[ReaderName, ...] = Field((), description="what else to read of each object that is followed")
+    faults: tuple[Fault, ...] = Field(ALL_FAULTS, description="what to report when it is wrong with the picture")
     line: tuple[LineConfig, ...] = ()
     zone: tuple[ZoneConfig, ...] = ()
+    mask: tuple[MaskConfig, ...] = ()
+    calibration: CalibrationConfig | None = Field(None, description="for speeds in km/h")
+    rule: tuple[Rule, ...] = Field((), description="what is worth an alert")
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
         _refuse_repeats("line", [line.id for line in self.line])
         _refuse_repeats("zone", [zone.id for zone in self.zone])
+        _refuse_repeats("rule", [rule.id for rule in self.rule])
+        _refuse_repeats("mask", [mask.id for mask in self.mask])
         if (self.width_px is None) != (self.height_px is None):
             raise ValueError("width_px and height_px belong together; wanted both or none")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_have_what_they_need(self) -> Self:
+        for rule in self.rule:
+            for what, known in (("line", [line.id for line in self.line]), ("zone", [zone.id for zone in self.zone])):
+                wanted = getattr(rule, what, None)
+                if wanted is not None and wanted not in known:
+                    has = f"this camera has: {', '.join(known)}" if known else f"this camera has no {what}"
+                    raise ValueError(f"rule {rule.id!r}: found {what} = {wanted!r}; {has}")
+            needs_metres = isinstance(rule, SpeedingConfig) or getattr(rule, "below_kmh", None) is not None
+            if needs_metres and self.calibration is None:
+                raise ValueError(f"rule {rule.id!r}: speeds in km/h need a table [camera.calibration]; there is none")
         return self
 
 
@@ -189,6 +393,7 @@ class Config(Table):
     broker: tuple[BrokerConfig, ...] = Field((), description="none: everything is buffered until there is one")
     uplink: UplinkConfig = UplinkConfig()
     outbox: OutboxConfig = OutboxConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     detector: DetectorConfig = DetectorConfig()
     camera: tuple[CameraConfig, ...] = Field(min_length=1)
     health: HealthConfig = HealthConfig()
@@ -196,6 +401,15 @@ class Config(Table):
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
         _refuse_repeats("camera", [camera.id for camera in self.camera])
+        return self
+
+    @model_validator(mode="after")
+    def _schedules_have_a_timezone(self) -> Self:
+        if any(rule.schedule for camera in self.camera for rule in camera.rule):
+            try:
+                _timezone(self.box.timezone)  # the default one, too: a system without tzdata has none
+            except ValueError as exc:
+                raise ValueError(f"box.timezone: {exc}") from exc
         return self
 
     def camera_named(self, camera_id: str) -> CameraConfig:
@@ -242,6 +456,18 @@ def _refuse_repeats(what: str, ids: list[str]) -> None:
         raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
 
 
+def _refuse_no_area(polygon: tuple[Point, ...]) -> None:
+    crossed = geometry.crossing_edges(polygon)
+    if crossed is not None:
+        first, second = (n + 1 for n in crossed)
+        raise ValueError(
+            f"edge {first} of the polygon crosses edge {second} (edge n starts at corner n); "
+            "wanted corners in order around the area"
+        )
+    if geometry.polygon_area(polygon) < 1e-5:
+        raise ValueError("the corners lie on one line; wanted an area")
+
+
 def _is_inside(error: ErrorDetails, around: ErrorDetails) -> bool:
     return len(error["loc"]) > len(around["loc"]) and error["loc"][: len(around["loc"])] == around["loc"]
 
@@ -266,19 +492,22 @@ _WANTED = {
 
 def _sentence(error: ErrorDetails) -> str:
     """One mistake as: key: found …; wanted …."""
-    loc, kind, context = error["loc"], error["type"], error.get("ctx", {})
+    loc, kind, context = _without_kind(error["loc"]), error["type"], error.get("ctx", {})
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        found = f'"{context["tag"]}"' if kind == "union_tag_invalid" else "nothing"
+        return f"{_key(loc)}.kind: found {found}; wanted one of {', '.join(sorted(_RULES))}"
     if isinstance(loc[-1] if loc else None, int) and kind in ("missing", "too_long", "tuple_type"):
         kind, loc = "tuple_type", loc[:-1] if kind == "missing" else loc
     key = _key(loc)
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), _keys_beside(loc), n=1)
+        near = difflib.get_close_matches(str(loc[-1]), _keys_beside(error["loc"]), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "all keys are listed in provisioning/README.md"
         return f"{key}: unknown key; {hint}"
     if kind == "value_error":
         return f"{key}: {context.get('error', error['msg'])}"
     if kind == "missing" and not _is_table(loc):
         return f"{key}: missing; this key is needed"
-    if kind in ("missing", "model_type", "tuple_type", "too_long"):
+    if kind in ("missing", "model_type", "dict_type", "tuple_type", "too_long"):
         wanted = _shape(loc)
     else:
         wanted = _WANTED[kind].format_map(context) if kind in _WANTED else error["msg"]
@@ -292,19 +521,36 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     if _is_table(loc):
         header = ".".join(part for part in loc if isinstance(part, str))
         return f"a table that begins with [[{header}]]" if name in _LISTS else f"a table that begins with [{header}]"
+    if name in ("points", "metres") and not isinstance(loc[-1], int):
+        return "four points [[x, y], [x, y], [x, y], [x, y]]"
+    if name == "metres":
+        return "a point [x, y], two numbers"
     if name == "polygon" and not isinstance(loc[-1], int):
         return "a list of points [[x, y], [x, y], …]"
-    if name in ("a", "b", "polygon"):
+    if name in ("a", "b", "polygon", "points"):
         return "a point [x, y], two numbers from 0 to 1"
-    return 'a list, such as ["car", "bus"]'
+    examples = {"schedule": '["Mo-Fr 22:00-05:00"]', "readers": '["colour"]'}
+    return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 
-_LISTS = ("broker", "camera", "line", "zone")
+_LISTS = ("broker", "camera", "line", "zone", "mask", "rule")
+_RULES: dict[str, type[RuleConfig]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Rule)[0])
+}
 
 
 def _is_table(loc: tuple[int | str, ...]) -> bool:
     name = next((part for part in reversed(loc) if isinstance(part, str)), "")
-    return name in _LISTS or (len(loc) == 1 and _model_in(Config.model_fields[name].annotation) is not None)
+    if name in ("line", "zone") and "rule" in loc:
+        return False  # there they are keys, that name one
+    return name in (*_LISTS, "calibration") or (
+        len(loc) == 1 and _model_in(Config.model_fields[name].annotation) is not None
+    )
+
+
+def _without_kind(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Of a rule's place in the file pydantic says the kind as well: ('rule', 0, 'crowd', 'zone')."""
+    return tuple(part for n, part in enumerate(loc) if not (part in _RULES and n and isinstance(loc[n - 1], int)))
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -326,7 +572,9 @@ def _short(value: Any) -> str:
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Config
     for part in loc[:-1]:
-        if isinstance(part, str):
+        if part in _RULES:
+            model = _RULES[str(part)]
+        elif isinstance(part, str):
             inner = _model_in(model.model_fields[part].annotation)
             if inner is None:
                 return []

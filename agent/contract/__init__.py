@@ -1,7 +1,7 @@
 """What the IOC sees, and nothing else: events, payloads, topics, the ledger. The pages for its developers are in
 `agent/README.md`, the JSON Schema in `schema.json`."""
 
-from agent.contract.box import CameraHealth, Health, LinkHealth, OutboxHealth, State
+from agent.contract.box import CameraHealth, EvidenceHealth, Health, LinkHealth, OutboxHealth, State
 from agent.contract.command import Command, Reply
 from agent.contract.event import Event, Stream
 from agent.contract.ledger import Ledger, Taken
@@ -14,6 +14,7 @@ __all__ = [
     "Command",
     "Envelope",
     "Event",
+    "EvidenceHealth",
     "Form",
     "Health",
     "Ledger",

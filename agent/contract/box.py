@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.contract.event import Fault
+
 
 class Part(BaseModel):
     """Extra fields are welcome: a driver may add what it knows. Names ending in a unit, JSON values."""
@@ -40,6 +42,10 @@ class CameraHealth(Part):
     dropped: int | None = Field(default=None, ge=0, description="pictures dropped for a fresher one, since start")
     inferred: int | None = Field(default=None, ge=0, description="pictures given to the detector, since start")
     error: str | None = None
+    faults: tuple[Fault, ...] | None = Field(
+        default=None, description="what is wrong with its picture now, if anything"
+    )
+    bugs: int | None = Field(default=None, ge=1, description="times a stage failed and was started anew, since start")
 
 
 class OutboxHealth(Part):
@@ -61,6 +67,16 @@ class LinkHealth(Part):
     error: str | None = None
 
 
+class EvidenceHealth(Part):
+    pictures: int = Field(ge=0, description="kept on the box")
+    bytes: int = Field(ge=0)
+    max_bytes: int = Field(ge=0)
+    waiting: int = Field(ge=0, description="of these, how many are still to be sent")
+    not_stored: int = Field(0, ge=0, description="alerts that had to go without their picture, since start")
+    given_up: int = Field(0, ge=0, description="pictures the broker does not take, since start")
+    error: str | None = None
+
+
 class Health(Part):
     """Published on `…/health`, not retained, not numbered."""
 
@@ -73,6 +89,7 @@ class Health(Part):
     cameras: dict[str, CameraHealth] = Field(default_factory=dict)
     outbox: OutboxHealth | None = None
     link: LinkHealth | None = None
+    evidence: EvidenceHealth | None = Field(default=None, description="where there are pictures")
     cpu_c: float | None = Field(default=None, description="temperature of the processor")
     rss_bytes: int | None = Field(default=None, ge=0)
     disk_free_bytes: int | None = Field(default=None, ge=0)

@@ -17,6 +17,7 @@ from agent.contract.wire import PayloadError, decode
 class Command(Part):
     command: str = Field(min_length=1, max_length=64)
     id: str | None = Field(default=None, max_length=64, description="comes back in the answer; needed without MQTT 5")
+    evidence: str | None = Field(default=None, max_length=64, description="with `evidence`: the picture's id")
 
 
 class Reply(Part):

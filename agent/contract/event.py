@@ -24,11 +24,35 @@ class Stream(StrEnum):
 
 
 ObjectClass = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck", "vehicle"]
+"""`vehicle`: something drove there, and what it was could not be told."""
 Direction = Literal["in", "out"]
+Severity = Literal["info", "warning", "critical"]
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Evidence(Body):
+    """The picture that belongs to an alert. It stays on the box unless the box's policy or a request sends it."""
+
+    id: str = Field(description="its name on the topic `evidence/<id>` and in requests")
+    sha256: str = Field(description="of the JPEG, hexadecimal")
+    bytes: int = Field(ge=1, description="size of the JPEG")
+
+
+Attributes = Annotated[
+    dict[str, str] | None, Field(description="what the camera's readers say of the object, by name: colour …")
+]
+
+
+class Alert(Body):
+    """What every alert carries that a rule of the configuration raised, beside what happened."""
+
+    rule: str = Field(description="the rule's id in the configuration")
+    severity: Severity
+    evidence: Evidence | None = None
+    attributes: Attributes = None
 
 
 class Crossing(Body):
@@ -38,7 +62,12 @@ class Crossing(Body):
     line: str = Field(description="the line's id in the configuration")
     direction: Direction
     object_class: ObjectClass = Field(alias="class")
-    track: int = Field(ge=1, description="the object's number on this camera; not reused until the agent starts anew")
+    track: int = Field(ge=1, description="the object's number on this camera; not used again within a day")
+    speed_kmh: float | None = Field(default=None, ge=0, description="where the camera is calibrated and it can be told")
+    speed_error_kmh: float | None = Field(
+        default=None, ge=0, description="19 of 20 true speeds lie within so much of it"
+    )
+    attributes: Attributes = None
 
 
 class ZoneEnter(Body):
@@ -70,6 +99,108 @@ class Dwell(Body):
     dwell_s: float = Field(ge=0, description="how long it had been inside when this was said, seconds")
 
 
+class WrongWay(Alert):
+    """An object passed a line in the direction that is not allowed."""
+
+    kind: Literal["wrong-way"] = "wrong-way"
+    line: str
+    direction: Direction = Field(description="the one it took")
+    object_class: ObjectClass = Field(alias="class")
+    track: int = Field(ge=1)
+
+
+class Restricted(Alert):
+    """An object is in a zone where none of its class may be, or not at this time."""
+
+    kind: Literal["restricted"] = "restricted"
+    zone: str
+    object_class: ObjectClass = Field(alias="class")
+    track: int = Field(ge=1)
+
+
+class Loitering(Alert):
+    """An object stays in a zone longer than allowed."""
+
+    kind: Literal["loitering"] = "loitering"
+    zone: str
+    object_class: ObjectClass = Field(alias="class")
+    track: int = Field(ge=1)
+    dwell_s: float = Field(ge=0, description="how long it had been inside when this was said, seconds")
+
+
+class Stopped(Alert):
+    """A vehicle stands in a zone longer than allowed."""
+
+    kind: Literal["stopped"] = "stopped"
+    zone: str
+    object_class: ObjectClass = Field(alias="class")
+    track: int = Field(ge=1)
+    dwell_s: float = Field(ge=0, description="how long it had not moved when this was said, seconds")
+
+
+class Speeding(Alert):
+    """A vehicle was faster than the limit by more than the measurement may be wrong. A reason to look, not evidence for
+    a fine: the camera is no certified instrument."""
+
+    kind: Literal["speeding"] = "speeding"
+    line: str | None = Field(default=None, description="where it was measured: a line")
+    zone: str | None = Field(default=None, description="or a zone")
+    object_class: ObjectClass = Field(alias="class")
+    track: int = Field(ge=1)
+    speed_kmh: float = Field(ge=0)
+    speed_error_kmh: float = Field(ge=0, description="19 of 20 true speeds lie within so much of it")
+    limit_kmh: float = Field(gt=0)
+
+
+class StateAlert(Alert):
+    """An alert about something that lasts: said when it begins (raised) and when it is over (cleared)."""
+
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
+class Congestion(StateAlert):
+    """A zone is full of vehicles that hardly move. With cleared: the figures it was last congested with."""
+
+    kind: Literal["congestion"] = "congestion"
+    zone: str
+    vehicles: float = Field(ge=0, description="in the zone, averaged over the last seconds")
+    mean_speed_kmh: float | None = Field(default=None, ge=0, description="theirs, where the camera is calibrated")
+    mean_speed_lengths_per_s: float | None = Field(
+        default=None, ge=0, description="theirs in own lengths per second, where it is not"
+    )
+
+
+class Crowd(StateAlert):
+    """More people are in a zone than it is meant for. With cleared: the figure it was last crowded with."""
+
+    kind: Literal["crowd"] = "crowd"
+    zone: str
+    people: float = Field(ge=0, description="in the zone, averaged over the last seconds")
+
+
+Place = tuple[float, float, float, float]
+
+
+class LeftBehind(Alert):
+    """A thing lies in a zone that was not there before, and nobody is with it."""
+
+    kind: Literal["left-behind"] = "left-behind"
+    zone: str
+    place: Place = Field(description="left, top, right, bottom, in fractions of the picture's width and height")
+    dwell_s: float = Field(ge=0, description="how long it had been there when this was said, seconds")
+
+
+class Removed(Alert):
+    """A thing that belonged to the zone's picture is gone."""
+
+    kind: Literal["removed"] = "removed"
+    zone: str
+    place: Place = Field(description="left, top, right, bottom, in fractions of the picture's width and height")
+    dwell_s: float = Field(ge=0, description="how long it had been gone when this was said, seconds")
+
+
 class CameraSilent(Body):
     """A camera gives no pictures (raised), or gives them again (cleared)."""
 
@@ -77,6 +208,23 @@ class CameraSilent(Body):
     state: Literal["raised", "cleared"]
     alert: str = Field(description="the same for the raising and the clearing message")
     reason: str | None = Field(default=None, description="what the driver said, without credentials")
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
+Fault = Literal["dark", "overexposed", "blurred", "covered", "moved", "frozen"]
+
+
+class CameraFault(Body):
+    """A camera gives pictures of which little or nothing can be seen (raised), or its view is as usual again (cleared).
+
+    What else is told of that camera in between is doubtful, and is told all the same.
+    """
+
+    kind: Literal["camera-fault"] = "camera-fault"
+    fault: Fault
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    severity: Severity
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
@@ -123,6 +271,17 @@ class ZoneOccupancy(Body):
     peak: int = Field(ge=0)
 
 
+class LineFlow(Body):
+    """How the vehicles of one line and direction followed each other during the interval; all but people count."""
+
+    line: str
+    direction: Direction
+    mean_speed_kmh: float | None = Field(default=None, ge=0, description="of those whose speed could be told")
+    headway_s: float | None = Field(
+        default=None, ge=0, description="mean time from one vehicle's crossing to the next one's"
+    )
+
+
 class Counts(Body):
     """What one camera counted in one interval; lines with nothing to say are left out."""
 
@@ -130,11 +289,29 @@ class Counts(Body):
     interval_s: float = Field(gt=0, description="length of the interval that ends at this message's time")
     lines: tuple[LineCount, ...] = ()
     zones: tuple[ZoneOccupancy, ...] = ()
+    flows: tuple[LineFlow, ...] | None = Field(default=None, description="none: nothing to say of any line")
     seen_s: float = Field(ge=0, description="seconds of the interval in which the camera gave pictures")
 
 
 AnyBody = Annotated[
-    Crossing | ZoneEnter | ZoneExit | Dwell | CameraSilent | Gap | NewLedger | Counts,
+    Crossing
+    | ZoneEnter
+    | ZoneExit
+    | Dwell
+    | WrongWay
+    | Restricted
+    | Loitering
+    | Stopped
+    | Speeding
+    | Congestion
+    | Crowd
+    | LeftBehind
+    | Removed
+    | CameraSilent
+    | CameraFault
+    | Gap
+    | NewLedger
+    | Counts,
     Field(discriminator="kind"),
 ]
 

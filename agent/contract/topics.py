@@ -3,6 +3,7 @@
 state                     retained birth and last will
 alert/<source> count/<source> reading/<source>     the ledger's streams
 health                    the box's own pulse
+evidence/<id>             the picture of an alert: a JPEG, nothing around it
 command, reply            requests, and answers for clients without MQTT 5
 """
 
@@ -62,6 +63,10 @@ class BoxTopics:
     def reply(self) -> str:
         return f"{self.base}/reply"
 
+    def evidence(self, evidence_id: str) -> str:
+        """Where the picture of that id goes."""
+        return f"{self.base}/evidence/{check_id(evidence_id, 'evidence')}"
+
     def ledger(self, stream: Stream, source: str) -> str:
         """Where messages of one stream from one camera, sensor or "box" go."""
         return f"{self.base}/{stream.value}/{check_id(source, 'source')}"
@@ -69,13 +74,17 @@ class BoxTopics:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic taken apart. stream and source are None outside the ledger, channel is None on it."""
+    """A topic taken apart. stream and source are None outside the ledger, channel is None on it.
+
+    evidence: the picture's id, with channel "evidence".
+    """
 
     site: str
     box: str
     stream: Stream | None = None
     source: str | None = None
     channel: str | None = None
+    evidence: str | None = None
 
 
 def parse_topic(topic: str) -> Topic | None:
@@ -88,4 +97,6 @@ def parse_topic(topic: str) -> Topic | None:
         return Topic(site, box, channel=rest[0])
     if len(rest) == 2 and rest[0] in set(Stream):
         return Topic(site, box, stream=Stream(rest[0]), source=rest[1])
+    if len(rest) == 2 and rest[0] == "evidence":
+        return Topic(site, box, channel="evidence", evidence=rest[1])
     return None

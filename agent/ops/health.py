@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.clock import Clock
-from agent.contract.box import CameraHealth, Health, OutboxHealth
+from agent.contract.box import CameraHealth, EvidenceHealth, Health, OutboxHealth
+from agent.evidence import EvidenceStore
 from agent.outbox import Depth, Outbox
 from agent.uplink import Uplink
 from agent.vision.worker import CameraWorker
@@ -23,6 +24,7 @@ class HealthReport:
         version: str,
         detector: TfliteDetector,
         outbox: Outbox,
+        evidence: EvidenceStore,
         uplink: Uplink | None,
         workers: Sequence[CameraWorker],
         clock: Clock,
@@ -30,6 +32,7 @@ class HealthReport:
         self._version = version
         self._detector = detector
         self._outbox = outbox
+        self._evidence = evidence
         self._uplink = uplink
         self._workers = workers
         self._clock = clock
@@ -42,6 +45,7 @@ class HealthReport:
     def make(self) -> Health:
         self._made_s = self._clock.mono_s()
         now = self._clock.stamp()
+        status = self._uplink.status() if self._uplink else None
         return Health(
             time=now.wall_ms,
             uptime_s=round(self._made_s - self._started_s, 1),
@@ -51,7 +55,8 @@ class HealthReport:
             model=self._detector.pack.label,
             cameras={worker.camera_id: _camera(worker) for worker in self._workers},
             outbox=_outbox(self._outbox.depth(), now.wall_ms),
-            link=self._uplink.status().health() if self._uplink else None,
+            link=status.health() if status else None,
+            evidence=_pictures(self._evidence, status.pictures_given_up if status else 0),
             cpu_c=cpu_c(),
             rss_bytes=rss_bytes(),
             disk_free_bytes=disk_free_bytes(self._outbox.path.parent),
@@ -61,12 +66,31 @@ class HealthReport:
 def _camera(worker: CameraWorker) -> CameraHealth:
     state = worker.state()
     phase = state.phase
+    health = worker.pipeline.health
     return CameraHealth(
         state="open" if phase == "connected" else phase if phase in ("opening", "ended") else "silent",
         fps=round(state.fps, 1),
         dropped=state.frames_dropped,
         inferred=worker.pipeline.inferred,
         error=state.error,
+        faults=(health.faults() or None) if health is not None else None,
+        bugs=worker.bugs or None,
+    )
+
+
+def _pictures(store: EvidenceStore, given_up: int) -> EvidenceHealth | None:
+    """None for a box that has none to speak of."""
+    holding = store.holding()
+    if not holding.pictures and not holding.not_stored:
+        return None
+    return EvidenceHealth(
+        pictures=holding.pictures,
+        bytes=holding.bytes,
+        max_bytes=holding.max_bytes,
+        waiting=holding.waiting,
+        not_stored=holding.not_stored,
+        given_up=given_up,
+        error=holding.error,
     )
 
 

@@ -48,6 +48,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "outbox {path}: PROBLEM: {why}; wanted a folder on a lasting disk that the service's user may write",
         "hàng đợi {path}: LỖI: {why}; cần một thư mục trên ổ đĩa mà dịch vụ được phép ghi",
     ),
+    "evidence-ok": ("pictures {path}: fine, {mb} MB free on its disk", "ảnh {path}: tốt, ổ đĩa còn trống {mb} MB"),
+    "evidence-bad": (
+        "pictures {path}: PROBLEM: {why}; alerts would go without theirs",
+        "ảnh {path}: LỖI: {why}; cảnh báo sẽ được gửi không kèm ảnh",
+    ),
     "clock-ok": ("clock: fine, set from the network", "đồng hồ: tốt, đã đồng bộ qua mạng"),
     "clock-unset": (
         "clock: not set from the network yet; events are corrected once it is",

@@ -103,6 +103,7 @@ class Delivery:
         max_hold_s: float = 60.0,
     ) -> None:
         self.counts = Counts()
+        self.idle = False  # at the last fill nothing was left that could be sent now
         self._outbox = outbox
         self._topics = topics
         self._form = form
@@ -156,9 +157,11 @@ class Delivery:
 
     def fill(self, link: Sender, now_s: float) -> None:
         """Send until the window is full, the rate is used up or nothing waits. Raises UplinkDown from the link."""
+        self.idle = False
         while link.in_flight < self._window and self._rate.allows(now_s):
             lane = self._next_lane(now_s)
             if lane is None:
+                self.idle = True
                 return
             waiting = lane.ready.popleft()
             topic, payload = self._message(waiting)

@@ -180,16 +180,27 @@ class Link:
             raise
 
     def publish(
-        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, correlation: bytes | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        content_type: str | None = None,
     ) -> int:
         """Hand one message to the socket. Returns its id, which comes back in acks when qos is 1.
 
+        correlation, content_type: said where the protocol can say them.
         Raises UplinkDown when the connection turns out to be gone; the message may or may not have left then.
         """
         properties = None
-        if correlation is not None and self.protocol == "5":
+        if (correlation is not None or content_type is not None) and self.protocol == "5":
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.CorrelationData = correlation
+            if correlation is not None:
+                properties.CorrelationData = correlation
+            if content_type is not None:
+                properties.ContentType = content_type
         return self._publish(topic, payload, properties, qos=qos, retain=retain)
 
     def publish_often(self, topic: str, payload: bytes) -> int:

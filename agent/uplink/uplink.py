@@ -28,6 +28,7 @@ from agent.contract.topics import ROOT
 from agent.contract.wire import PayloadError, decode, pack
 from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.outbox import Outbox
+from agent.uplink.attachments import Attachments, NoPictures, Pictures
 from agent.uplink.commands import Handler, answer
 from agent.uplink.delivery import Delivery
 from agent.uplink.link import HungUp, Incoming, Link, NoAliases, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
@@ -37,8 +38,9 @@ from agent.uplink.settings import Broker, UplinkSettings
 _log = logging.getLogger(__name__)
 
 _SETTLED_S = 60.0  # a connection that lived this long was a good one: the waits start small again
-_FIRST_WAIT_S = 2.0  # drawn from 0 to this, so that a city's boxes do not all come back in one second
+FIRST_WAIT_S = 5.0  # drawn from 0 to this, so that a city's boxes do not all come back in one second
 _LONGEST_WAIT_S = 30.0
+RECONNECT_WAIT = wait_random_exponential(multiplier=FIRST_WAIT_S, max=_LONGEST_WAIT_S)
 _TAKEN_OVER_WAIT_S = 60.0  # two boxes with one name would throw each other out all day
 _PROBE_TIMEOUT_S = 2.0
 _IDLE_S = 1.0
@@ -59,6 +61,8 @@ class Status:
     no_subscribers: int
     refused: int
     set_aside: int
+    pictures_sent: int
+    pictures_given_up: int
     last_error: str | None  # of the link while it is down, of the last refusal otherwise
 
     def health(self) -> LinkHealth:
@@ -83,20 +87,28 @@ class Uplink:
         outbox: Outbox,
         *,
         clock: Clock | None = None,
+        pictures: Pictures | None = None,
         handlers: dict[str, Handler] | None = None,
         wait: wait_base | None = None,
         delivery: Delivery | None = None,
     ) -> None:
-        """handlers: commands beside `ping`. wait, delivery: for tests that have less time."""
+        """pictures: to be sent off the ledger; brings the command `evidence`. handlers: commands beside `ping`.
+
+        wait, delivery: for tests that have less time.
+        """
         settings.check()
         self._settings = settings
         self._topics = settings.topics
         self._outbox = outbox
         self._clock = clock or SystemClock()
-        self._handlers: dict[str, Handler] = {"ping": self._ping, **(handlers or {})}
-        self._wait = wait or wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
+        self._wait = wait or RECONNECT_WAIT
         rate = Rate(settings.max_bytes_per_s, settings.burst_bytes)
         self._delivery = delivery or Delivery(outbox, self._topics, settings.payload, rate=rate)
+        self._pictures = pictures or NoPictures()
+        self._attachments = Attachments(self._pictures, self._topics, rate=rate)
+        self._handlers: dict[str, Handler] = {"ping": self._ping, **(handlers or {})}
+        if pictures is not None:
+            self._handlers["evidence"] = self._attachments.request
         self._started_s = time.monotonic()
         self._stopping = threading.Event()
         self._farewell_until_s = 0.0
@@ -121,6 +133,7 @@ class Uplink:
 
     def start(self) -> None:
         self._outbox.on_stored(self._on_stored)
+        self._pictures.on_waiting(self._poke)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -134,6 +147,7 @@ class Uplink:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         self._outbox.on_stored(lambda: None)
+        self._pictures.on_waiting(lambda: None)
         if self._thread.is_alive():
             return False
         self._wake_ours.close()
@@ -141,14 +155,14 @@ class Uplink:
         return True
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until the outbox is empty. False if it was not in time."""
+        """Wait until the outbox is empty and no picture is to be sent. False if that was not in time."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             try:
                 self._outbox.flush()
             except EventStoreError as exc:
                 _log.warning("while draining: %s", exc)
-            if self._outbox.depth().rows == 0:
+            if self._outbox.depth().rows == 0 and not self._attachments.waiting:
                 return True
             time.sleep(0.05)
         return False
@@ -172,6 +186,8 @@ class Uplink:
             no_subscribers=counts.no_subscribers,
             refused=counts.refused,
             set_aside=counts.set_aside,
+            pictures_sent=self._attachments.sent,
+            pictures_given_up=self._attachments.given_up,
             last_error=counts.error if link else self._error,
         )
 
@@ -195,7 +211,7 @@ class Uplink:
                 self._error = f"{type(exc).__name__}: {exc}"
                 self._stopping.wait(_LONGEST_WAIT_S)
                 continue
-            self._stopping.wait(random.uniform(0, _FIRST_WAIT_S))
+            self._stopping.wait(random.uniform(0, FIRST_WAIT_S))
 
     def _session(self) -> None:
         """One connection from beginning to end. Raises UplinkDown if it did not live long; returns otherwise."""
@@ -268,6 +284,7 @@ class Uplink:
     def _serve(self, link: Link) -> None:
         """Until the connection is lost (UplinkDown) or we are stopped (returns)."""
         self._delivery.restart(link.receive_maximum, link.max_packet_bytes)
+        self._attachments.restart(link.max_packet_bytes, time.monotonic())
         self._delivery.counts.error = None
         self._since_ms = self._clock.stamp().wall_ms
         self._connects += 1
@@ -275,8 +292,9 @@ class Uplink:
         self._link = link
         # Before our own birth replaces it: the last one says whether another box goes by our name.
         link.subscribe(self._topics.state, qos=0)
-        self._announce(link, online=True, reason="started")
+        # Before the birth too: whoever reads that we are here may send a command at once.
         subscription = link.subscribe(self._topics.command)
+        self._announce(link, online=True, reason="started")
         first = self._settings.brokers[0]
         probe_at_s = math.inf if link.broker == first else time.monotonic() + self._settings.return_after_s
         leaving = False
@@ -287,14 +305,16 @@ class Uplink:
                 self._stored.clear()
                 self._delivery.stored()
             if self._stopping.is_set():
-                if self._delivery.in_flight == 0 or now_s >= self._farewell_until_s:
+                if self._in_flight() == 0 or now_s >= self._farewell_until_s:
                     break
             elif leaving:
-                if self._delivery.in_flight == 0:
+                if self._in_flight() == 0:
                     return
             else:
                 with link.together():
                     self._delivery.fill(link, now_s)
+                if self._delivery.idle:
+                    self._attachments.fill(link, now_s)
                 if self._outbox.epoch != self._born_epoch:
                     self._announce(link, online=True, reason="started")
                 if now_s >= probe_at_s:
@@ -312,6 +332,9 @@ class Uplink:
             link.drive(0.1)
             self._take_in(link)
 
+    def _in_flight(self) -> int:
+        return self._delivery.in_flight + self._attachments.in_flight
+
     def _wait_s(self, now_s: float) -> float:
         next_try_s = self._delivery.next_try_s()
         return _IDLE_S if next_try_s is None else min(_IDLE_S, max(0.0, next_try_s - now_s))
@@ -321,7 +344,10 @@ class Uplink:
             acks, link.acks = link.acks, deque()
             self._greeted = True  # the birth at least arrived: this connection worked
             link.in_flight -= len(acks)
-            self._delivery.acked(acks, time.monotonic())
+            now_s = time.monotonic()
+            self._delivery.acked(acks, now_s)
+            for mid, code in acks:
+                self._attachments.acked(mid, code, now_s)
         while link.messages:
             message = link.messages.popleft()
             if message.topic == self._topics.state:
@@ -351,8 +377,10 @@ class Uplink:
 
     def _check_alive(self, link: Link) -> None:
         """A broker that is stopped, or a link that swallows packets, keeps the connection open and says nothing."""
-        oldest_s = self._delivery.oldest_sent_s()
-        if oldest_s is not None and time.monotonic() - oldest_s > self._settings.ack_timeout_s:
+        if not self._in_flight():
+            return
+        since_s = max(self._delivery.oldest_sent_s() or 0.0, self._attachments.silence_counts_from_s())
+        if time.monotonic() - since_s > self._settings.ack_timeout_s:
             raise UplinkDown(f"{link.broker}: no acknowledgement for {self._settings.ack_timeout_s:g} s")
 
     def _send_health(self, link: Link) -> None:

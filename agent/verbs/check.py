@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
 from agent import app, config
-from agent.camera import make_driver, read_credentials
+from agent.camera import make_driver, read_credentials, wants_evidence
 from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.errors import UplinkDown
@@ -38,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     )
     _model(settings)
     problems = sum(not _camera(camera) for camera in settings.camera)
-    problems += not _outbox(settings)
+    problems += not _outbox(settings.outbox.path)
+    if any(wants_evidence(camera) for camera in settings.camera):
+        problems += not _evidence(settings.evidence.path)
     problems += _brokers(settings)
     print(say("clock-ok" if SystemClock().trusted() else "clock-unset"))
     print(say("problems", n=problems) if problems else say("all-fine"))
@@ -81,20 +84,31 @@ def _camera(camera: CameraConfig) -> bool:
     return True
 
 
-def _outbox(settings: Config) -> bool:
-    path = settings.outbox.path
-    folder = next(parent for parent in path.parents if parent.exists())
-    why = None
-    if not folder.is_dir():
-        why = f"{folder} is not a folder"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        why = f"this user may not write in {folder}"
-    if why is not None:
-        print(say("outbox-bad", path=path, why=why))
-        return False
+def _outbox(path: Path) -> bool:
+    folder, why = _why_not(path.parent)
+    print(say("outbox-bad", path=path, why=why) if why else say("outbox-ok", path=path, mb=_free_mb(folder)))
+    return why is None
+
+
+def _evidence(path: Path) -> bool:
+    folder, why = _why_not(path)
+    print(say("evidence-bad", path=path, why=why) if why else say("evidence-ok", path=path, mb=_free_mb(folder)))
+    return why is None
+
+
+def _why_not(folder: Path) -> tuple[Path, str | None]:
+    """The nearest folder there is, and why nothing can be written or made in it; None if it can."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        return there, f"{there} is not a folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return there, f"this user may not write in {there}"
+    return there, None
+
+
+def _free_mb(folder: Path) -> int:
     space = os.statvfs(folder)
-    print(say("outbox-ok", path=path, mb=space.f_bavail * space.f_frsize // 1_000_000))
-    return True
+    return space.f_bavail * space.f_frsize // 1_000_000
 
 
 def _brokers(settings: Config) -> int:

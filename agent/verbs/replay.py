@@ -6,18 +6,21 @@ Deterministic: the same recording, configuration and model give the same events.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
 from agent import config
-from agent.camera import make_pipeline
+from agent.camera import make_pipeline, private
 from agent.contract.event import Counts, Crossing, Stream
 from agent.contract.wire import Envelope, body_json, decode, encode
+from agent.vision.budget import InferenceBudget
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
 from drivers.base import CameraEnded, DriverError
@@ -32,7 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="CLIP", type=_clip, help="video file or folder of pictures")
     parser.add_argument("--events", metavar="OUT.jsonl", type=Path, help="where to write the events (default: stdout)")
     parser.add_argument(
-        "--all-frames", action="store_true", help="detect on every frame: ignore the camera's fps and motion gate"
+        "--all-frames",
+        action="store_true",
+        help="detect on every frame: ignore the camera's fps and motion gate, and the budget",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="TIME",
+        type=_start,
+        help='local time of the first frame, such as "2025-11-24 21:50": for rules with a schedule, which otherwise '
+        "apply always",
     )
     parser.add_argument("--picture", metavar="OUT.jpg", type=Path, help="also write an annotated picture of the scene")
 
@@ -41,25 +53,43 @@ def _clip(text: str) -> Path:
     return Path(text.removeprefix("file:"))  # as it is written in a configuration, too
 
 
+def _start(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f'found {text!r}; wanted a time such as "2025-11-24 21:50"') from exc
+
+
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 if the recording or the output gave out; what could be played is written all the same."""
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
     detector = open_detector(settings.detector.pack, settings.detector.threads)
-    pipeline = make_pipeline(camera, detector, motion_gate=False if args.all_frames else None)
+    start: datetime | None = args.start
+    raised = itertools.count(1)
+    pipeline = make_pipeline(
+        camera,
+        detector,
+        motion_gate=False if args.all_frames else None,
+        local_time=lambda mono_s: None if start is None else start + timedelta(seconds=mono_s),
+        new_id=lambda: f"{next(raised):08x}",
+        # By the recording's own time, so a replay is served as the camera would be, the same every time.
+        budget=None if args.all_frames else InferenceBudget(settings.detector.max_inferences_per_s),
+    )
     # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
     fps = None if args.all_frames and not args.source.is_dir() else camera.fps
     source = FileCamera(camera.id, args.source, fps=fps, realtime=False)
+    shown = private(camera, source)
     scene = Scene(camera.line, camera.zone) if args.picture else None
     counted: Counter[tuple[str, str]] = Counter()
     numbers: Counter[Stream] = Counter()
     last_index = -1
     try:
-        source.open()
+        shown.open()
         with args.events.open("w", encoding="utf-8") if args.events else nullcontext(sys.stdout) as out:
             try:
                 while True:
-                    frame = source.read(timeout_s=60.0)
+                    frame = shown.read(timeout_s=60.0)
                     last_index = frame.index
                     seen = pipeline.process(frame)
                     _write(out, seen.happened, numbers, counted)
@@ -76,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"replay: {exc}", file=sys.stderr)
         return 1
     finally:
-        source.close()
+        shown.close()
         detector.close()
     lines = ", ".join(f"{line} {direction} {n}" for (line, direction), n in sorted(counted.items())) or "none"
     print(

@@ -7,6 +7,7 @@ says whether anything was.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -108,6 +109,9 @@ class Watch:
     def show(self, message: Incoming) -> None:
         self.messages += 1
         topic = parse_topic(message.topic)
+        if topic is not None and topic.evidence is not None:
+            self._show_picture(message, topic)
+            return
         try:
             fields = decode(message.payload)
         except PayloadError as exc:
@@ -119,6 +123,16 @@ class Watch:
             note, verdict = self._enter(topic, fields)
         record = {"topic": message.topic, "payload": fields, **({"ledger": verdict} if verdict else {})}
         self._print(f"{_when(fields)} {_where(message.topic, topic)} {_words(topic, fields)}{note}", record)
+
+    def _show_picture(self, message: Incoming, topic: Topic) -> None:
+        """What can be compared with the alert that names it."""
+        facts = {
+            "id": topic.evidence,
+            "bytes": len(message.payload),
+            "sha256": hashlib.sha256(message.payload).hexdigest(),
+        }
+        record = {"topic": message.topic, "evidence": facts}
+        self._print(f"{_now()}  {_where(message.topic, topic)} {_pairs(facts)}", record)
 
     def summary(self) -> int:
         """Print what the ledger says. 1 if anything is missing, or could not be read."""

@@ -1,6 +1,6 @@
 """Stage 2: what is in the picture.
 
-Frame and motion in, Detections out: one box an object. Weighs what the network says by what moves, and mends what
+Detections and motion in, Detections out: one box an object. Weighs what the network says by what moves, and mends what
 networks do to a street: one car found as car and as truck, half a car found beside the whole, a rider found beside
 the machine ridden.
 """
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from agent.vision import geometry
 from agent.vision.motion import MotionMap
-from drivers.base import CLASSES, Detections, Detector, Frame
+from drivers.base import CLASSES, Detections
 
 _PERSON = CLASSES.index("person")
 _TWO_WHEELS = np.array([name in ("bicycle", "motorcycle") for name in CLASSES])
@@ -22,28 +22,19 @@ _LARGE = np.array([name in ("bus", "truck") for name in CLASSES])
 # A box that does not move keeps this share of its score. Networks find cars in bushes and people in bollards, at
 # scores that a blurred car on a motorway does not reach; but the bush stands still.
 _STILL = 0.5
-EXP = False
-NOWHERE = np.empty((0, 4), np.float32)
 _MOVES = 0.3  # the share of a box that must move for its score to count in full
 _FIT = 0.6  # how much of a box's rank rests on its fitting the moving area, which tells the whole from a part
 _SAME_OBJECT_IOU = 0.5
 _SAME_OBJECT_INSIDE = 0.8
 _SURELY_SAME_IOU = 0.75  # whatever the classes say
 _PART_SCORE = 0.9
-_MEMBER_SIZE = 0.6
+_MEMBER_SIZE = 0.6  # of a box: what is smaller can be one of several in it
 _MEMBER_SCORE = 0.8
-_MEMBERS_SHARE = 0.2
-
-
-def detect(
-    detector: Detector, frame: Frame, motion: MotionMap, min_score: float, expected_xyxy_px: npt.NDArray[np.float32] = NOWHERE
-) -> tuple[Detections, npt.NDArray[np.float32]]:
-    """One box an object, best first, scores weighed by motion; and the share of each box that moves, float32 (n,)."""
-    return one_box_an_object(detector.detect(frame.image_bgr, min_score), motion, min_score, expected_xyxy_px)
+_MEMBERS_SHARE = 0.2  # of the smaller: two that share less are two
 
 
 def one_box_an_object(
-    found: Detections, motion: MotionMap, min_score: float, expected_xyxy_px: npt.NDArray[np.float32] = NOWHERE
+    found: Detections, motion: MotionMap, min_score: float
 ) -> tuple[Detections, npt.NDArray[np.float32]]:
     """Weigh the scores by motion, drop second boxes of one object, join riders to their machines."""
     if not len(found):
@@ -52,9 +43,8 @@ def one_box_an_object(
     weighed = found.scores * (_STILL + (1.0 - _STILL) * np.minimum(moving / _MOVES, 1.0))
     rows = np.flatnonzero(weighed >= min_score)
     rank = weighed[rows]
-    wholes = np.concatenate([motion.blobs_xyxy_px, expected_xyxy_px]) if EXP else motion.blobs_xyxy_px
-    if len(wholes) and len(rows):
-        fit = geometry.iou(found.boxes_xyxy_px[rows], wholes).max(axis=1)
+    if len(motion.blobs_xyxy_px) and len(rows):
+        fit = geometry.iou(found.boxes_xyxy_px[rows], motion.blobs_xyxy_px).max(axis=1)
         rank = rank * (1.0 - _FIT + _FIT * fit)
     rows = rows[np.argsort(-rank, kind="stable")]
     boxes, scores, class_ids = found.boxes_xyxy_px[rows], weighed[rows], found.class_ids[rows]

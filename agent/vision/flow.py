@@ -13,6 +13,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 _COLUMNS, _ROWS = 24, 16
+_WIDE = _COLUMNS + 2
 _FADES_S = 600.0
 _LEAST_WEIGHT = 3.0  # sightings, own and neighbours'
 _AGREE = 0.8  # length of the mean speed over the root mean square: below, traffic is not of one mind here
@@ -23,7 +24,7 @@ class Flow:
 
     def __init__(self) -> None:
         # weight, sum of x speed, of y speed, of squared speed; one cell of margin so that neighbours need no edge case
-        self._sums = np.zeros((4, _ROWS + 2, _COLUMNS + 2), np.float64)
+        self._sums = np.zeros((4, _ROWS + 2, _WIDE), np.float64)
         self._last_s: float | None = None
 
     def learn(self, centres_px: Floats, speeds_px_s: Floats, frame_wh_px: tuple[int, int], mono_s: float) -> None:
@@ -34,9 +35,10 @@ class Flow:
             return
         row, column = _cells(centres_px, frame_wh_px)
         x, y = speeds_px_s[:, 0].astype(np.float64), speeds_px_s[:, 1].astype(np.float64)
-        values = np.stack([np.ones(len(x)), x, y, x * x + y * y])
-        for down, right, share in _AROUND:
-            np.add.at(self._sums, (slice(None), row + down, column + right), values * share)
+        for layer, value in enumerate((np.ones(len(x)), x, y, x * x + y * y)):
+            once = np.bincount(row * _WIDE + column, value, minlength=self._sums[0].size).reshape(self._sums[0].shape)
+            for down, right, share in _AROUND:
+                self._sums[layer] += share * np.roll(once, (down, right), axis=(0, 1))
 
     def guess(self, centres_px: Floats, frame_wh_px: tuple[int, int]) -> Floats:
         """The usual speed at each place (n, 2): (n, 2), and 0 where there is none."""

@@ -102,6 +102,16 @@ def crossing_edges(polygon: Sequence[tuple[float, float]]) -> tuple[int, int] | 
     return None
 
 
+def is_convex(corners: Sequence[tuple[float, float]]) -> bool:
+    """Whether the corners, in order, turn the same way everywhere and lie on no line: what a homography needs."""
+    points = np.asarray(corners, np.float64)
+    edges = np.roll(points, -1, axis=0) - points
+    following = np.roll(edges, -1, axis=0)
+    turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    least = 1e-3 * np.hypot(*edges.T) * np.hypot(*following.T)
+    return bool((turns > least).all() or (turns < -least).all())
+
+
 def polygon_area(polygon: Sequence[tuple[float, float]]) -> float:
     """Area of a simple polygon (the shoelace formula), never negative."""
     corners = np.asarray(polygon, np.float64)

@@ -5,37 +5,45 @@ The same object serves the live camera and the replay of a recording; it reads n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from agent.vision import regions
+from agent.vision.budget import InferenceBudget
+from agent.vision.camera_health import CameraHealth
 from agent.vision.detect import one_box_an_object
+from agent.vision.masks import Polygon, blackened, outside
 from agent.vision.motion import Motion, MotionMap
 from agent.vision.propose import add_moving_areas
-from agent.vision.rules.base import Happening, Rule, class_name
+from agent.vision.readers.base import Reader, Readers
+from agent.vision.regions import Regions, look_closer
+from agent.vision.rules.base import Happening, Instrument, Rule, class_name
 from agent.vision.rules.counts import IntervalCounts
 from agent.vision.rules.crossing import LineCrossing
+from agent.vision.rules.policy import Policy
 from agent.vision.rules.zone import ZonePresence
 from agent.vision.track import MIN_SCORE, Tracker, Tracks
-from drivers.base import Detector, Frame
+from drivers.base import Detections, Detector, Frame
 
-REG = 0
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
+_REGIONS = 1  # second looks per look: the next one would be nearly as much work again, for little (models/README.md)
 _HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one camera for one frame size."""
+    """The rules of one camera for one frame size, and what they are made with. Each may ask those before it."""
 
     lines: tuple[LineCrossing, ...]
     zones: tuple[ZonePresence, ...]
+    alerts: tuple[Policy, ...] = ()
+    instruments: tuple[Instrument, ...] = ()
 
     @property
     def all(self) -> tuple[Rule, ...]:
-        return (*self.lines, *self.zones)
+        return (*self.lines, *self.zones, *self.alerts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,21 +66,45 @@ class Pipeline:
         *,
         motion_gate: bool = True,
         count_interval_s: float = 60.0,
+        readers: Sequence[Reader] = (),
+        health: CameraHealth | None = None,
+        still_polygons: tuple[Polygon, ...] = (),
+        first_track: int = 1,
+        regions: bool = True,
+        budget: InferenceBudget | None = None,
+        camera_id: str = "",
     ) -> None:
+        """health: what judges the picture itself; None: nobody. still_polygons: where nothing is found and motion does
+        not count. regions: look again at parts of the picture. budget: None: as many inferences as are wanted;
+        camera_id: whose they are.
+        """
+        self._regions = Regions() if regions else None
+        self._budget = budget
+        self._camera_id = camera_id
+        self.health = health
+        self._still_polygons = still_polygons
         self._detector = detector
         self._make_rules = make_rules
         self._motion_gate = motion_gate
         self._count_interval_s = count_interval_s
+        self._readers = Readers(readers) if readers else None
         self.frames = 0
-        self.inferred = 0
-        self._tracker = Tracker()
+        self.inferred = 0  # frames
+        self.second_looks = 0
+        self._tracker = Tracker(first_id=first_track)
         self._looked_s: float | None = None  # when the detector ran last
         self.reset()
 
     def reset(self) -> None:
         """Forget everything learned and followed, as before the first frame; only numbers are not given out again."""
         self._size_wh_px: tuple[int, int] | None = None
-        self._begin((0, 0))
+        self._begin(None)
+        if self.health is not None:
+            self.health.restart()
+
+    @property
+    def next_track(self) -> int:
+        return self._tracker.next_id
 
     def process(self, frame: Frame) -> Seen:
         """Frames of one camera, in the order of their mono_s."""
@@ -82,50 +114,73 @@ class Pipeline:
             self._begin(frame.size_wh_px)
             self._size_wh_px = frame.size_wh_px
         self.frames += 1
-        motion = self._motion.update(frame)
+        if self.health is not None:
+            happened += self.health.update(frame)
+        motion = self._motion.update(blackened(frame, self._still_polygons) if self._still_polygons else frame)
         overdue = self._looked_s is None or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
         look = not self._motion_gate or motion.is_open or overdue
-        if look:
+        granted = self._granted(frame) if look else 0
+        if granted:
             self._looked_s = frame.mono_s
             self.inferred += 1
             expected = self._tracker.expected(frame.mono_s)
-            found = self._detector.detect(frame.image_bgr, MIN_SCORE)
-            if REG:
-                windows = self._regions.choose(
-                    np.concatenate([expected, motion.blobs_xyxy_px]), frame.size_wh_px, REG)
-                found = regions.look(self._detector, frame.image_bgr, windows, found, MIN_SCORE)
-            found, moving = one_box_an_object(found, motion, MIN_SCORE)
+            found, moving = one_box_an_object(self._look(frame, motion, expected, granted), motion, MIN_SCORE)
             found, moving = add_moving_areas(found, moving, motion, expected, frame.size_wh_px)
-            tracks = self._tracker.update(
-                found, moving, motion, frame.size_wh_px, frame.index, frame.mono_s
-            )
+            tracks = self._tracker.update(found, moving, frame.size_wh_px, frame.index, frame.mono_s)
+        elif look:
+            tracks = self._tracker.pass_over(frame.index, frame.mono_s)
         else:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
+        if self._readers is not None:
+            self._readers.update(frame, tracks)
+        for instrument in self._rules.instruments:
+            instrument.update(frame, tracks)
         said = [h for rule in self._rules.all for h in rule.update(tracks)]
         happened += self._let_through(said, tracks)
         self._counts.add(happened)
         happened += self._counts.update(frame.index, frame.mono_s)
-        return Seen(happened, tracks, motion, look)
+        return Seen(happened, tracks, motion, granted > 0)
+
+    def _granted(self, frame: Frame) -> int:
+        """How many inferences this frame may have: the whole picture first, then parts of it."""
+        wanted = 1 + (_REGIONS if self._regions is not None else 0)
+        if self._budget is None:
+            return wanted
+        return self._budget.take(self._camera_id, wanted, frame.mono_s, live=self._tracker.is_following)
+
+    def _look(self, frame: Frame, motion: MotionMap, expected: npt.NDArray[np.float32], granted: int) -> Detections:
+        found = self._detector.detect(frame.image_bgr, MIN_SCORE)
+        if self._regions is not None and granted > 1:
+            objects = np.concatenate([expected, motion.blobs_xyxy_px])
+            windows = self._regions.choose(objects, frame.size_wh_px, granted - 1)
+            self.second_looks += len(windows)
+            found = look_closer(self._detector, frame.image_bgr, windows, found, MIN_SCORE)
+        return outside(found, self._still_polygons, frame.size_wh_px) if self._still_polygons else found
 
     def finish(self) -> list[Happening]:
-        """Nothing more comes of this picture: whoever is in a zone leaves it, and the interval that runs ends."""
+        """Nothing more comes of this picture: whoever is in a zone leaves it, what is raised is cleared, and the
+        interval that runs ends."""
         if self._size_wh_px is None:
             return []
         left = [h for zone in self._rules.zones for h in zone.end()]
-        said = [_classed(h, self._class_ids[h.track]) for h in left if self._is_believed(h)]
+        said = [self._described(h) for h in left if self._is_believed(h)]
+        said += [h for alert in self._rules.alerts for h in alert.end()]
         return said + self._counts.flush(self._last_index)
 
-    def _begin(self, size_wh_px: tuple[int, int]) -> None:
+    def _begin(self, size_wh_px: tuple[int, int] | None) -> None:
         self._motion = Motion()
-        self._regions = regions.Regions()
+        if self._regions is not None:
+            self._regions = Regions()
         self._tracker = Tracker(first_id=self._tracker.next_id)
-        self._rules = self._make_rules(size_wh_px)
+        self._rules = self._make_rules(size_wh_px) if size_wh_px else Rules((), ())
         self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
         self._held: dict[int, list[Happening]] = {}
         self._confirmed: set[int] = set()
         self._class_ids: dict[int, int] = {}
         self._looked_s = None
         self._last_index = 0
+        if self._readers is not None:
+            self._readers.reset()
 
     def _let_through(self, said: list[Happening], tracks: Tracks) -> list[Happening]:
         """What confirmed tracks did, now or while they were not confirmed yet; forget what came to nothing."""
@@ -134,21 +189,25 @@ class Pipeline:
             self._held.setdefault(happening.track, []).append(happening)
         self._confirmed.update(int(i) for i in tracks.ids[tracks.confirmed])
         self._class_ids.update(zip(tracks.ids.tolist(), tracks.class_ids.tolist(), strict=True))
-        passed: list[Happening] = []
+        passed = self._held.pop(0, [])  # speaks of no object, so there is none to be confirmed
         for track in list(self._held):
             if track in self._confirmed:
-                class_id = self._class_ids[track]
-                passed += [_classed(h, class_id) for h in self._held.pop(track) if self._is_believed(h)]
+                passed += [self._described(h) for h in self._held.pop(track) if self._is_believed(h)]
             elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
                 del self._held[track]
         self._confirmed.difference_update(tracks.ended)
         for track in tracks.ended:
             self._class_ids.pop(track, None)
+        if self._readers is not None:
+            self._readers.forget(tracks.ended)
         return sorted(passed, key=lambda h: (h.mono_s, h.track))
 
     def _is_believed(self, happening: Happening) -> bool:
         return happening.track in self._confirmed and self._class_ids[happening.track] in happening.class_ids
 
-
-def _classed(happening: Happening, class_id: int) -> Happening:
-    return replace(happening, body=happening.body.model_copy(update={"object_class": class_name(class_id)}))
+    def _described(self, happening: Happening) -> Happening:
+        """With what is known of the object by now: its class and, where the body has a place for them, attributes."""
+        known: dict[str, object] = {"object_class": class_name(self._class_ids[happening.track])}
+        if self._readers is not None and "attributes" in type(happening.body).model_fields:
+            known["attributes"] = self._readers.attributes(happening.track) or None
+        return replace(happening, body=happening.body.model_copy(update=known))

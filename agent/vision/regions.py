@@ -58,7 +58,7 @@ class Regions:
         return chosen
 
 
-def look(
+def look_closer(
     detector: Detector, image_bgr: npt.NDArray[np.uint8], windows: list[Window], whole: Detections, min_score: float
 ) -> Detections:
     """What was found in the whole picture and what is found in its windows, together, in the picture's pixels."""

@@ -1,11 +1,10 @@
 """Stage 3: give each object a number and follow it.
 
-Detections and motion in, Tracks out. Two-stage association in the manner of ByteTrack (Zhang et al. 2022,
-arXiv 2110.06864): sure boxes first, then unsure ones for the tracks still without a box; what is still without one
-follows the moving area it predicts. Boxes are matched by the overlap of boxes grown in proportion to how unsure the
-prediction is (the buffered IoU of C-BIoU, Yang et al. 2023, arXiv 2211.14317), so that a fast vehicle at a low frame
-rate is caught and a settled one does not wander. All times are in seconds of the frames' own clock; nothing here
-counts frames.
+Detections in, Tracks out. Two-stage association in the manner of ByteTrack (Zhang et al. 2022, arXiv 2110.06864): sure
+boxes first, then unsure ones for the tracks still without a box. Boxes are matched by the overlap of boxes grown in
+proportion to how unsure the prediction is (the buffered IoU of C-BIoU, Yang et al. 2023, arXiv 2211.14317), so that a
+fast vehicle at a low frame rate is caught and a settled one does not wander. All times are in seconds of the frames'
+own clock; nothing here counts frames.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy.typing as npt
 
 from agent.vision import geometry
 from agent.vision.flow import Flow
-from agent.vision.motion import MotionMap
 from agent.vision.propose import VEHICLE
 from drivers.base import CLASSES, Detections
 
@@ -30,7 +28,6 @@ _SURE_SCORE = 0.4
 _NEW_SCORE = 0.25  # an object starts with at least this
 _NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an object already followed
 
-SMOOTH = False
 _CONFIRM_EVIDENCE = 0.8
 _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
 _MIN_OVERLAP = 0.2
@@ -40,7 +37,7 @@ _DOUBLE_IOU = 0.7
 # Standard deviations in units of the object's own size, so that they are the same for near and far; per second where
 # something moves.
 _MEASURED = 0.08
-_START_SPEED = 6.0
+_START_SPEED = 6.0  # a car at 100 km/h goes six of its lengths in a second
 _START_GROWTH = 1.0
 _ACCELERATION = 2.0
 _MAX_GROWTH = 0.4
@@ -48,25 +45,24 @@ _MAX_GROWTH = 0.4
 _FASTEST = 33.0  # own sizes per second between an object's first two sightings
 _LIKE_SIZE = 0.4  # natural logarithm of the ratio of two sizes
 
+_RUNNER = 2.5  # own heights per second: a person who is faster sits on something
 _MOVES = 0.2  # share of its box: an object that moves
 _LATELY_S = 0.5  # time constant of what is averaged
-_BLOB_ONLY_S = 0.5  # how long a moving object is followed by its moving area alone
-_BLOB_OVERLAP = 0.2
-_BLOB_MEASURED = 0.2
-FLOW = True
-_LEARN_AFTER_S = 0.3
-COAST_S=0.0
-COAST_SHARE=0.6
+_LEARN_AFTER_S = 0.3  # a speed is worth learning from when it has been seen for so long
 
-_TRAVELLED = 1.5
-_STRAIGHT = 0.7
-_TRAVELLED_S = 0.25
+# What has gone straight on for so many of its own sizes, for so long, is real: leaves and light do not. Of what was
+# never recognised more is asked.
+_TRAVELLED, _TRAVELLED_UNKNOWN = 1.5, 4.0
+_STRAIGHT, _STRAIGHT_UNKNOWN = 0.7, 0.9  # of its path
+_TRAVELLED_S, _TRAVELLED_UNKNOWN_S = 0.25, 0.8
 
 _PERSON, _BICYCLE, _MOTORCYCLE = (CLASSES.index(name) for name in ("person", "bicycle", "motorcycle"))
 _SMALL_ROAD_USER = np.array([name in ("person", "bicycle", "motorcycle") for name in (*CLASSES, "vehicle")])
+# Cars outnumber buses and lorries by far, so an even vote, as of a car seen from above, is for the car; and whatever
+# was recognised at all outweighs what was not.
+_PRIOR = np.array([{"bus": 0.5, "truck": 0.5}.get(name, 1.0) for name in CLASSES] + [1e-3], np.float32)
 _RIDDEN = np.ones(len(CLASSES) + 1, np.float32)
 _RIDDEN[[_BICYCLE, _MOTORCYCLE]] = 3.0
-_RIDDEN[VEHICLE] = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,26 +170,33 @@ class Tracker:
             there = state.seen_s >= self._looked_s  # what had been lost by then goes on ageing
             state.seen_s[there] += elapsed_s
             state.boxed_s[there] += elapsed_s
+            state.born_s[there] += elapsed_s
             self._looked_s += elapsed_s
             state.speed[:] = 0.0
         self._last_s = mono_s
         ended = self._drop(self._aged(mono_s))
         return self._tracks(np.zeros(len(state.ids), np.bool_), ended, frame_index, mono_s)
 
+    def pass_over(self, frame_index: int, mono_s: float) -> Tracks:
+        """A frame that nobody had time to look at. What moved goes on meanwhile; the next look will find where to."""
+        return self._tracks(np.zeros(len(self._state.ids), np.bool_), (), frame_index, mono_s)
+
+    @property
+    def is_following(self) -> bool:
+        """Whether there is an object in view that is surely one and moves."""
+        return bool((self._state.confirmed & (self._state.moving > _MOVES)).any())
+
     def update(
         self,
         found: Detections,
         moving: Floats,
-        motion: MotionMap,
         frame_wh_px: tuple[int, int],
         frame_index: int,
         mono_s: float,
     ) -> Tracks:
         """Match what was found in one frame to the objects known.
 
-        moving: float32 (n,), the share of each found box that moves.
-        blobs_xyxy_px: float32 (m, 4), boxes around moving areas: they carry a moving object over frames in which the
-        network misses it, but start none.
+        moving: float32 (n,), the share of each found box that moves. Class ids may be VEHICLE, too.
         """
         state = self._state
         self._looked_s = mono_s
@@ -202,7 +205,6 @@ class Tracker:
         rows = np.flatnonzero(matched >= 0)
         self._correct(rows, found, matched[rows], moving, mono_s)
         seen = matched >= 0
-        seen |= self._follow_motion(motion, seen, mono_s)
 
         gone = self._aged(mono_s)
         centre = state.mean[:, :2]
@@ -217,27 +219,35 @@ class Tracker:
         if len(born):
             new = _State.of(found, born, moving, self.next_id, mono_s)
             moves = new.moving > _MOVES
-            if FLOW: new.speed[moves, :2] = self._flow.guess(new.mean[moves, :2], frame_wh_px)
+            new.speed[moves, :2] = self._flow.guess(new.mean[moves, :2], frame_wh_px)
             state.extend(new)
             self.next_id += len(born)
             seen = np.concatenate([seen, np.ones(len(born), np.bool_)])
         self._confirm_travellers(seen, mono_s)
-        sure = np.flatnonzero(seen & state.confirmed & (state.moving > _MOVES) & (mono_s - state.born_s > _LEARN_AFTER_S))
-        self._flow.learn(state.mean[sure, :2], state.speed[sure, :2], frame_wh_px, mono_s)
+        self._learn_flow(seen, frame_wh_px, mono_s)
         return self._tracks(seen, ended, frame_index, mono_s)
 
     def expected(self, mono_s: float) -> Floats:
-        """Where the confirmed objects will be at mono_s, float32 (n, 4)."""
+        """Where the objects seen more than once will be at mono_s, float32 (n, 4)."""
         state = self._state
         ahead = np.float32(0.0 if self._last_s is None else max(mono_s - self._last_s, 0.0))
         return _corners((state.mean + state.speed * ahead)[state.confirmed | (state.evidence > 0) | (state.path > 0)])
 
+    def _learn_flow(self, seen: Bools, frame_wh_px: tuple[int, int], mono_s: float) -> None:
+        state = self._state
+        known = seen & state.confirmed & (state.moving > _MOVES) & (mono_s - state.born_s > _LEARN_AFTER_S)
+        rows = np.flatnonzero(known)
+        self._flow.learn(state.mean[rows, :2], state.speed[rows, :2], frame_wh_px, mono_s)
+
     def _confirm_travellers(self, seen: Bools, mono_s: float) -> None:
-        """What has gone straight on for more than its own size is real, recognised or not: leaves and light do not."""
         state = self._state
         gone = np.hypot(*(state.mean[:, :2] - state.born).T)
         size = np.sqrt(state.mean[:, 2] * state.mean[:, 3])
-        state.confirmed |= seen & (gone > _TRAVELLED * size) & (gone > _STRAIGHT * state.path) & (mono_s - state.born_s > _TRAVELLED_S)
+        known = state.votes[:, :VEHICLE].any(axis=1)
+        far = gone > np.where(known, _TRAVELLED, _TRAVELLED_UNKNOWN) * size
+        straight = gone > np.where(known, _STRAIGHT, _STRAIGHT_UNKNOWN) * state.path
+        long = mono_s - state.born_s > np.where(known, _TRAVELLED_S, _TRAVELLED_UNKNOWN_S)
+        state.confirmed |= seen & far & straight & long
 
     def _aged(self, mono_s: float) -> Bools:
         state = self._state
@@ -278,7 +288,7 @@ class Tracker:
         for row, column in _greedy(affinity, _MIN_OVERLAP, stage):
             free[column] = False
             matched[row] = column
-        once = (state.evidence == 0.0) & (matched < 0)
+        once = (state.boxed_s == state.born_s) & (matched < 0)
         for row, column in self._second_sightings(found, once, free & (found.scores >= _NEW_SCORE), elapsed_s):
             matched[row] = column
         return matched
@@ -340,8 +350,13 @@ class Tracker:
         rate = 1 - np.exp(-since_s / np.float32(_LATELY_S))
         state.moving[rows] += rate * (moves - state.moving[rows])
         state.score[rows] += rate * (score - state.score[rows])
-        state.votes[rows, found.class_ids[columns]] += score
-        score = np.where(found.class_ids[columns] == VEHICLE, 0, score)
+        class_ids = found.class_ids[columns]
+        pace = np.hypot(state.speed[rows, 0], state.speed[rows, 1]) / state.mean[rows, 3]
+        rides = (class_ids == _PERSON) & (pace > _RUNNER)
+        state.votes[rows, np.where(rides, _MOTORCYCLE, class_ids)] += score * np.where(
+            rides, np.float32(0.5), np.float32(1)
+        )
+        score = np.where(class_ids == VEHICLE, 0, score)
         state.evidence[rows] += score * since_s * np.where(moves > _MOVES, np.float32(10), np.float32(4))
         state.confirmed[rows] |= state.evidence[rows] >= _CONFIRM_EVIDENCE
 
@@ -358,20 +373,6 @@ class Tracker:
         state.var_speed[rows] -= gain_speed * state.var_cross[rows]
         state.var_mean[rows] *= 1 - gain_mean
         state.var_cross[rows] *= 1 - gain_mean
-
-    def _follow_motion(self, motion: MotionMap, seen: Bools, mono_s: float) -> Bools:
-        """Unseen moving objects at whose expected place something moves are there still, hidden in a crowd or merged
-        with a neighbour: they go on as they went; which ones."""
-        state = self._state
-        followed = np.zeros(len(state.ids), np.bool_)
-        wanted = np.flatnonzero(~seen & (state.moving > _MOVES) & (mono_s - state.boxed_s < COAST_S))
-        if len(wanted):
-            expected = _corners(state.mean[wanted])
-            rows = wanted[motion.share(expected) > COAST_SHARE * state.moving[wanted]]
-            state.box[rows] = _corners(state.mean[rows])
-            state.seen_s[rows] = mono_s
-            followed[rows] = True
-        return followed
 
     def _doubles(self, seen: Bools) -> Bools:
         """Which tracks lie on an older one: the same object followed twice."""
@@ -399,7 +400,7 @@ class Tracker:
         state = self._state
         return Tracks(
             ids=state.ids.copy(),
-            boxes_xyxy_px=_corners(state.mean) if SMOOTH else state.box.copy(),
+            boxes_xyxy_px=state.box.copy(),
             class_ids=_voted(state.votes),
             scores=state.score.copy(),
             moving=state.moving.copy(),
@@ -444,5 +445,6 @@ def _voted(votes: Floats) -> npt.NDArray[np.int32]:
     """The class of each track. A rider is found as a person more often than the machine below is found at all, so a
     quarter of the votes for a two-wheeler outweighs three quarters for a person."""
     ridden = votes[:, _PERSON] > 0
-    voted: npt.NDArray[np.int32] = (votes * np.where(ridden[:, None], _RIDDEN, 1)).argmax(axis=1).astype(np.int32)
+    weighed = votes * _PRIOR * np.where(ridden[:, None], _RIDDEN, np.float32(1))
+    voted: npt.NDArray[np.int32] = weighed.argmax(axis=1).astype(np.int32)
     return voted

@@ -11,14 +11,16 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from agent.clock import Clock, Stamp
-from agent.contract.event import Body, CameraSilent, Counts, Event, Stream
+from agent.contract.event import Alert, Body, CameraSilent, Counts, Event, Evidence, LeftBehind, Place, Removed, Stream
 from agent.errors import EventStoreError
 from agent.vision.capture import Capture, CaptureState
 from agent.vision.pipeline import Pipeline, Seen
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
+from agent.vision.track import Tracks
 from drivers.base import Camera, Frame
 
 _log = logging.getLogger(__name__)
@@ -28,8 +30,25 @@ _STORE_AGAIN_S = 1.0
 _AFTER_BUG_S = 1.0
 
 
+class Witness(Protocol):
+    """Whoever keeps pictures for alerts."""
+
+    def look(self, frame: Frame, tracks: Tracks) -> None: ...
+    def testify(self, track: int, place: Place | None = None) -> Evidence | None: ...
+
+
+class Memory(Protocol):
+    """What outlives the agent. Does not raise: a disk that cannot be written is no reason to stop watching."""
+
+    def keep_view(self, memory: bytes) -> None: ...
+    def reached_track(self, number: int) -> None: ...
+
+
 class CameraWorker:
-    """Owns the capture and the thread of one camera. put: stores events or raises EventStoreError."""
+    """Owns the capture and the thread of one camera. put: stores events or raises EventStoreError.
+
+    witness: asked for a picture where a rule wants one; none: no rule does.
+    """
 
     def __init__(
         self,
@@ -41,10 +60,14 @@ class CameraWorker:
         clock: Clock,
         stall_timeout_s: float,
         scene: Scene | None = None,
+        witness: Witness | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.camera_id = camera_id
         self.pipeline = pipeline
         self.scene = scene
+        self._witness = witness
+        self._memory = memory
         self._put = put
         self._clock = clock
         self._silent_alert: str | None = None
@@ -92,6 +115,7 @@ class CameraWorker:
                 break
         self._finish()
         self._store_notices()
+        self._remember(is_last=True)
         self._over = True
 
     def _look(self, frame: Frame) -> None:
@@ -106,7 +130,10 @@ class CameraWorker:
             self.pipeline.reset()
             self._stopping.wait(_AFTER_BUG_S)
             return
+        if self._witness is not None:
+            self._show(self._witness, frame, seen)
         self._store(seen.happened)
+        self._remember()
         if self.scene is not None:
             self._draw(frame, seen)
 
@@ -119,6 +146,26 @@ class CameraWorker:
             return
         self._store(happened)
 
+    def _show(self, witness: Witness, frame: Frame, seen: Seen) -> None:
+        try:
+            witness.look(frame, seen.tracks)
+        except Exception:  # a picture is not worth a camera, nor an alert
+            _log.exception("camera %s: bug in keeping pictures for alerts; going on without", self.camera_id)
+            self._witness = None
+
+    def _remember(self, *, is_last: bool = False) -> None:
+        """After the events are stored: an alert that is remembered as raised has been told."""
+        if self._memory is None:
+            return
+        try:
+            self._memory.reached_track(self.pipeline.next_track)
+            health = self.pipeline.health
+            if health is not None and (is_last or health.is_to_be_remembered()):
+                self._memory.keep_view(health.memory())
+        except Exception:  # what the next run would like to know is not worth a camera
+            _log.exception("camera %s: bug in remembering; going on without", self.camera_id)
+            self._memory = None
+
     def _draw(self, frame: Frame, seen: Seen) -> None:
         assert self.scene is not None
         try:
@@ -130,7 +177,19 @@ class CameraWorker:
     def _store(self, happened: list[Happening]) -> None:
         if happened:
             now, now_s = self._clock.stamp(), self._clock.mono_s()
-            self._put_until_stored([self._event(h.body, _earlier(now, now_s - h.mono_s)) for h in happened])
+            self._put_until_stored([self._event(self._proven(h), _earlier(now, now_s - h.mono_s)) for h in happened])
+
+    def _proven(self, happening: Happening) -> Body:
+        """Its body, with the picture that a rule wanted, if there is one. An alert is never lost for its picture."""
+        body = happening.body
+        if self._witness is None or not happening.evidence or not isinstance(body, Alert):
+            return body
+        try:
+            place = body.place if isinstance(body, LeftBehind | Removed) else None
+            return body.model_copy(update={"evidence": self._witness.testify(happening.track, place)})
+        except Exception:
+            _log.exception("camera %s: bug in the picture of an alert; it goes without", self.camera_id)
+            return body
 
     def _store_notices(self) -> None:
         while self._notices:

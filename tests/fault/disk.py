@@ -37,6 +37,11 @@ class Disk:
             self._image.touch()
             os.truncate(self._image, _SIZE_BYTES)
             subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(self._image)], check=True)
+            # What is unmounted here must be unmounted in every namespace that was made meanwhile (`ip netns exec`
+            # makes one), or a repaired disk comes back as the broken one that somebody else still holds.
+            above = str(self._image.parent)
+            subprocess.run(["mount", "--bind", above, above], check=True)
+            subprocess.run(["mount", "--make-shared", above], check=True)
             self.real = self._mount()
         return self
 
@@ -45,6 +50,8 @@ class Disk:
     ) -> None:
         if self.real:
             subprocess.run(["umount", str(self.folder)], check=True)
+        if why_not() is None:
+            subprocess.run(["umount", "--lazy", str(self._image.parent)], check=True)
 
     def fill(self) -> None:
         """Take every byte that is left."""

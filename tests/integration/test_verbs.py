@@ -17,7 +17,7 @@ import pytest
 
 from agent.config import DEFAULT_PACK
 from drivers.inference import find_pack
-from tests.support.command import BOX, Agent, broker_lines, eventually, gateway_agent, write_config
+from tests.support.command import BOX, MIDDLE, Agent, broker_lines, eventually, gateway_agent, write_config
 from tests.support.mosquitto import PROGRAM as MOSQUITTO
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.traffic import write_traffic
@@ -185,6 +185,39 @@ def test_replay_of_the_same_recording_gives_the_same_bytes(tmp_path: Path, clip:
         assert replay(tmp_path, clip, "--events", out).returncode == 0
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert outs[0].stat().st_size > 0
+
+
+NIGHT = """
+[[camera.rule]]
+id = "no-entry"
+kind = "wrong-way"
+line = "mid"
+allowed = "out"
+schedule = ["22:00-05:00"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        pytest.param(["--start", "2025-11-24 21:59:59"], 1, id="the hours begin a second later"),
+        pytest.param(["--start", "2025-11-24 12:00"], 0, id="at noon"),
+        pytest.param([], 1, id="nobody says when it was"),
+    ],
+)
+def test_a_rule_with_a_schedule_applies_at_its_hours(tmp_path: Path, clip: Path, start: list[str], told: int) -> None:
+    """The first car passes after 1.5 s in the direction that is not allowed, the second in the other one."""
+    config = write_config(tmp_path, "clip.mp4", rules=MIDDLE + NIGHT)
+    run = gateway_agent("replay", "--config", config, "--camera", "cam", "--source", clip, *start)
+    alerts = [event for event in map(json.loads, run.stdout.splitlines()) if event["kind"] == "wrong-way"]
+    assert run.returncode == 0
+    assert [(a["rule"], a["severity"], a["direction"]) for a in alerts] == [("no-entry", "critical", "in")] * told
+
+
+def test_a_start_that_is_no_time_is_wrong_usage(tmp_path: Path, clip: Path) -> None:
+    run = replay(tmp_path, clip, "--start", "at night")
+    assert run.returncode == 64
+    assert "found 'at night'; wanted a time such as \"2025-11-24 21:50\"" in run.stderr
 
 
 def test_a_clip_that_is_not_there_is_a_problem(tmp_path: Path) -> None:

@@ -118,6 +118,16 @@ def test_what_the_box_says_it_dropped_is_not_missing(
     assert "nothing missing" in capsys.readouterr().err
 
 
+def test_a_picture_is_shown_by_what_can_be_compared_with_its_alert(
+    broker: Mosquitto, speaker: Subscriber, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watching = Watching(broker, "--count", "1")
+    say(speaker, "gw/v1/site/box/evidence/7-ab", b"\xff\xd8picture")
+    assert watching.result() == 0
+    out = capsys.readouterr().out
+    assert re.search(r"site/box +evidence +id=7-ab bytes=9 sha256=[0-9a-f]{64}$", out.strip())
+
+
 def test_json_is_for_programs_and_junk_is_reported(
     broker: Mosquitto, speaker: Subscriber, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from agent.uplink.subscriber import Subscriber
 
 class Consumer:
     """messages: what was new on the ledger, in order of arrival, "topic" added; other: state, health, replies.
+    pictures: (id, JPEG) of every arrival.
 
     repeats counts what the ledger dropped; disorder lists (stream, seq) that came after a higher number.
     """
@@ -28,6 +29,7 @@ class Consumer:
     def __init__(self, broker: Broker, *, login: Login | None = None) -> None:
         self.messages: list[dict[str, Any]] = []
         self.other: list[tuple[str, dict[str, Any]]] = []
+        self.pictures: list[tuple[str, bytes]] = []
         self.repeats = 0
         self.disorder: list[tuple[str, int]] = []
         self.ledger = Ledger(from_start=True)
@@ -80,7 +82,11 @@ class Consumer:
                 time.sleep(0.02)
 
     def _enter(self, name: str, payload: bytes) -> None:
-        fields, topic = decode(payload), parse_topic(name)
+        topic = parse_topic(name)
+        if topic is not None and topic.evidence is not None:
+            self.pictures.append((topic.evidence, payload))
+            return
+        fields = decode(payload)
         if topic is None or topic.stream is None:
             self.other.append((name, fields))
             return

@@ -12,8 +12,18 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from agent import config
 from agent.__main__ import VERBS, parser
-from agent.config import ALL_CLASSES, CameraConfig, Config, _model_in
+from agent.config import (
+    _RULES,
+    ALL_CLASSES,
+    ALL_FAULTS,
+    VEHICLES,
+    CameraConfig,
+    Config,
+    RuleConfig,
+    _model_in,
+)
 from agent.ops import words
 
 TOP = Path(__file__).resolve().parents[2]
@@ -55,7 +65,7 @@ def tables() -> dict[str, type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {}
     for prefix, model in (("", Config), ("camera.", CameraConfig)):
         for name, field in model.model_fields.items():
-            inner = _model_in(field.annotation)
+            inner = RuleConfig if name == "rule" else _model_in(field.annotation)
             if inner is not None:
                 is_list = "tuple" in str(field.annotation)
                 found[f"[[{prefix}{name}]]" if is_list else f"[{prefix}{name}]"] = inner
@@ -74,20 +84,61 @@ def in_words(default: Any) -> str:
         return "needed"
     if default is None or default == ():
         return "none"
-    if default == ALL_CLASSES:
-        return "all"
+    if default in (ALL_CLASSES, ALL_FAULTS, VEHICLES):
+        return "vehicles" if default == VEHICLES else "all"
     return f"`{json.dumps(str(default) if isinstance(default, Path) else default)}`"
 
 
 @pytest.mark.parametrize("heading", tables())
 def test_every_key_is_in_the_handbook_with_its_default(heading: str) -> None:
     fields = tables()[heading].model_fields
-    assert documented(heading) == {name: in_words(field.default) for name, field in fields.items()}
+    wanted = {name: in_words(field.default) for name, field in fields.items()}
+    if heading == "[[camera.rule]]":
+        wanted |= dict.fromkeys(BY_KIND, "by kind")
+    assert documented(heading) == wanted
 
 
 def test_the_handbook_has_no_table_for_what_does_not_exist() -> None:
     headings = re.findall(r"^### `(\[.+?\])` ", HANDBOOK, re.MULTILINE)
     assert sorted(headings) == sorted(tables())
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+
+BY_KIND = ("severity", "hold_off_s", "evidence")
+
+
+def section_of(kind: str) -> str:
+    return HANDBOOK[HANDBOOK.index(f"#### `{kind}` ") + 1 :].split("\n##")[0]
+
+
+@pytest.mark.parametrize("kind", _RULES)
+def test_every_key_of_a_kind_of_rule_is_in_the_handbook_with_its_default(kind: str) -> None:
+    fields = _RULES[kind].model_fields
+    own = {name: in_words(field.default) for name, field in fields.items() if name not in RuleConfig.model_fields}
+    assert dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section_of(kind), re.MULTILINE)) == own
+    row = re.search(rf"^\| \[{kind}\]\(.*?\) \| (.+?) \| (.+?) \| (.+?) \|$", HANDBOOK, re.MULTILINE)
+    assert row is not None
+    assert list(row.groups()) == [in_words(fields[name].default) for name in BY_KIND]
+
+
+@pytest.mark.parametrize("kind", _RULES)
+def test_the_example_of_a_kind_of_rule_is_a_configuration(kind: str) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", section_of(kind), re.DOTALL)
+    text = '[box]\nsite = "s"\nid = "b"\n[[camera]]\nid = "c"\nsource = "file:x"\n'
+    text += '[[camera.line]]\nid = "gate"\na = [0, 0]\nb = [1, 1]\n'
+    for zone in re.findall(r'zone = "(.+?)"', example):
+        text += f'[[camera.zone]]\nid = "{zone}"\npolygon = [[0, 0], [1, 0], [1, 1]]\n'
+    calibration = HANDBOOK[HANDBOOK.index("  [camera.calibration]\n") :].split("```")[0]
+    (rule,) = config.parse(text + calibration + example, "handbook").camera[0].rule
+    assert rule.kind == kind
+
+
+@pytest.mark.parametrize("name", [*_RULES, "calibration"])
+def test_a_picture_shows_it_and_is_small(name: str) -> None:
+    path = TOP / "provisioning" / "pictures" / f"{name}.jpg"
+    assert f"](pictures/{name}.jpg)" in HANDBOOK
+    assert 1000 < path.stat().st_size < 30_000
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------

@@ -81,6 +81,10 @@ class ZonePresence:
         self._stays.clear()
         return left
 
+    def inside(self) -> dict[int, float]:
+        """Who is inside now, sure or not: track → when it came in, seconds on the frames' clock."""
+        return {track: stay.entered[1] for track, stay in self._stays.items() if stay.entered is not None}
+
     def take_occupancy(self) -> Occupancy:
         """What the zone held since the last call."""
         taken = Occupancy(self._object_s, self._peak)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
@@ -13,7 +14,9 @@ BOX = '[box]\nsite = "cua-bac"\nid = "gw-01"\n'
 CAMERA = '[[camera]]\nid = "north"\nsource = "file:clip.mp4"\n'
 GOOD = BOX + CAMERA
 LINE = '[[camera.line]]\nid = "gate"\na = [0.1, 0.6]\nb = [0.9, 0.6]\n'
+MASK = '[[camera.mask]]\nid = "house"\npolygon = '
 ZONE = '[[camera.zone]]\nid = "yard"\npolygon = '
+RULE = '[[camera.rule]]\nid = "no-entry"\nkind = "wrong-way"\nline = "gate"\nallowed = "in"\n'
 BROKER = '[[broker]]\nhost = "ioc.example"\n'
 
 FULL = """
@@ -43,6 +46,13 @@ path = "/data/outbox.db"
 max_mb = 100
 alert_reserve_mb = 10
 
+[evidence]
+path = "/data/evidence"
+max_mb = 500
+max_days = 3
+send = "always"
+pixelate = "all"
+
 [detector]
 pack = "./my-pack"
 threads = 4
@@ -58,6 +68,7 @@ fps = 8
 stall_timeout_s = 4
 motion_gate = false
 count_interval_s = 300
+readers = ["colour"]
 
   [[camera.line]]
   id = "gate"
@@ -71,9 +82,15 @@ count_interval_s = 300
   polygon = [[0.2, 0.5], [0.6, 0.5], [0.6, 0.9], [0.2, 0.9]]
   dwell_s = 30
 
+  [[camera.mask]]
+  id = "house"
+  polygon = [[0, 0], [0.3, 0], [0.3, 0.4]]
+  kind = "privacy"
+
 [[camera]]
 id = "south"
 source = "v4l2:/dev/video0"
+faults = ["moved", "covered"]
 width_px = 1280
 height_px = 720
 """
@@ -86,7 +103,8 @@ def test_the_shortest_configuration_gets_the_defaults() -> None:
     assert (loaded.outbox.path, loaded.outbox.max_mb) == (Path("/var/lib/gateway-agent/outbox.db"), 512)
     assert (loaded.detector.pack, loaded.detector.threads) == (config.DEFAULT_PACK, 2)
     assert (camera.fps, camera.motion_gate, camera.stall_timeout_s, camera.loop) == (10.0, True, 5.0, False)
-    assert (camera.line, camera.zone) == ((), ())
+    assert (camera.line, camera.zone, camera.mask) == ((), (), ())
+    assert camera.faults == ("dark", "overexposed", "blurred", "covered", "moved", "frozen")
 
 
 def test_every_key_arrives_where_it_belongs() -> None:
@@ -97,11 +115,16 @@ def test_every_key_arrives_where_it_belongs() -> None:
     assert (loaded.broker[1].host, loaded.broker[1].port) == ("fe80::1", 1884)
     assert loaded.uplink.payload == "cbor"
     assert loaded.health.interval_s == 15
+    assert (loaded.evidence.path, loaded.evidence.max_mb, loaded.evidence.max_days) == (Path("/data/evidence"), 500, 3)
+    assert (loaded.evidence.send, loaded.evidence.pixelate) == ("always", "all")
+    assert (north.readers, south.readers) == (("colour",), ())
     assert (north.line[0].a, north.line[0].b, north.line[0].anchor) == ((0, 0.6), (1, 0.6), "center")
     assert north.line[0].classes == ("car", "bus", "truck")
     assert north.zone[0].dwell_s == 30
     assert north.zone[0].classes == ("person", "bicycle", "motorcycle", "car", "bus", "truck")
+    assert (north.mask[0].kind, north.mask[0].polygon[1]) == ("privacy", (0.3, 0))
     assert (south.width_px, south.height_px) == (1280, 720)
+    assert south.faults == ("moved", "covered")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +146,20 @@ def test_every_key_arrives_where_it_belongs() -> None:
             id="nothing like a key",
         ),
         pytest.param(BOX + '[[camera]]\nid = "north"', "camera[1].source: missing; this key is needed", id="no source"),
+        pytest.param(
+            GOOD + 'readers = "colour"',
+            'camera[1].readers: found "colour"; wanted a list, such as ["colour"]',
+            id="readers as text",
+        ),
+        pytest.param(
+            GOOD + 'readers = ["color"]', "camera[1].readers[1]: found \"color\"; wanted 'colour'", id="no such reader"
+        ),
+        pytest.param(
+            GOOD + '[evidence]\nsend = "never"',
+            "evidence.send: found \"never\"; wanted 'request' or 'always'",
+            id="no such policy",
+        ),
+        pytest.param(GOOD + "[evidence]\nmax_mb = 0", "evidence.max_mb: found 0; wanted at least 1", id="no room"),
         pytest.param(CAMERA, "box: found nothing; wanted a table that begins with [box]", id="no box"),
         pytest.param(BOX, "camera: found nothing; wanted a table that begins with [[camera]]", id="no camera"),
         pytest.param(
@@ -200,6 +237,22 @@ def test_every_key_arrives_where_it_belongs() -> None:
             id="two corners",
         ),
         pytest.param(
+            GOOD + MASK + "[[0.1, 0.1], [0.5, 0.1], [0.9, 0.9]]",
+            "camera[1].mask[1].kind: missing; this key is needed",
+            id="a mask of no kind",
+        ),
+        pytest.param(
+            GOOD + MASK + '[[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]]\nkind = "privacy"',
+            "camera[1].mask[1]: the corners lie on one line; wanted an area",
+            id="a flat mask",
+        ),
+        pytest.param(
+            GOOD + 'faults = ["dusty"]',
+            'camera[1].faults[1]: found "dusty"; '
+            "wanted 'dark', 'overexposed', 'blurred', 'covered', 'moved' or 'frozen'",
+            id="an unknown fault",
+        ),
+        pytest.param(
             GOOD + LINE + 'classes = ["dog"]',
             'camera[1].line[1].classes[1]: found "dog"; '
             "wanted 'person', 'bicycle', 'motorcycle', 'car', 'bus' or 'truck'",
@@ -256,6 +309,104 @@ def test_every_key_arrives_where_it_belongs() -> None:
             "broker[1]: cert_file and key_file belong together; wanted both or none",
             id="a certificate without its key",
         ),
+        # Rules.
+        pytest.param(
+            GOOD + LINE + '[[camera.rule]]\nid = "r"\nkind = "wrongway"\nline = "gate"',
+            'camera[1].rule[1].kind: found "wrongway"; wanted one of congestion, crowd, left-behind, loitering, '
+            "removed, restricted, speeding, stopped, wrong-way",
+            id="a kind of rule that does not exist",
+        ),
+        pytest.param(
+            GOOD + '[[camera.rule]]\nid = "r"',
+            "camera[1].rule[1].kind: found nothing; wanted one of congestion",
+            id="a rule of no kind",
+        ),
+        pytest.param(
+            GOOD + LINE + RULE.replace("allowed", "alowed"),
+            "camera[1].rule[1].allowed: missing; this key is needed\n"
+            "gateway.toml: camera[1].rule[1].alowed: unknown key; did you mean 'allowed'?",
+            id="typo in a rule's key",
+        ),
+        pytest.param(
+            GOOD + LINE + RULE.replace('"gate"', '"gat"'),
+            "camera[1]: rule 'no-entry': found line = 'gat'; this camera has: gate",
+            id="a rule about a line that is not there",
+        ),
+        pytest.param(
+            GOOD + '[[camera.rule]]\nid = "r"\nkind = "crowd"\nzone = "yard"\nmore_than = 3',
+            "camera[1]: rule 'r': found zone = 'yard'; this camera has no zone",
+            id="a rule about a zone where there are none",
+        ),
+        pytest.param(
+            GOOD + '[[camera.rule]]\nid = "r"\nkind = "crowd"\nmore_than = 3',
+            "camera[1].rule[1].zone: missing; this key is needed",
+            id="a rule about no zone",
+        ),
+        pytest.param(
+            GOOD + LINE + RULE + RULE,
+            "camera[1]: the rule id 'no-entry' is used 2 times; wanted each once",
+            id="two rules of one name",
+        ),
+        pytest.param(
+            GOOD + LINE + RULE + 'schedule = ["22-5"]',
+            "camera[1].rule[1].schedule[1]: found '22-5'; wanted hours such as \"22:00-05:00\"",
+            id="hours that are none",
+        ),
+        pytest.param(
+            GOOD + LINE + RULE + 'schedule = "22:00-05:00"',
+            'camera[1].rule[1].schedule: found "22:00-05:00"; wanted a list, such as ["Mo-Fr 22:00-05:00"]',
+            id="hours that are no list",
+        ),
+        pytest.param(
+            GOOD + LINE + RULE + 'severity = "grave"',
+            "camera[1].rule[1].severity: found \"grave\"; wanted 'info', 'warning' or 'critical'",
+            id="a severity that does not exist",
+        ),
+        pytest.param(
+            GOOD + "rule = [3]",
+            "camera[1].rule[1]: found 3; wanted a table that begins with [[camera.rule]]",
+            id="a number for a rule",
+        ),
+        pytest.param(
+            GOOD + LINE + '[[camera.rule]]\nid = "r"\nkind = "speeding"\nline = "gate"\nlimit_kmh = 50',
+            "camera[1]: rule 'r': speeds in km/h need a table [camera.calibration]; there is none",
+            id="a speed without a calibration",
+        ),
+        pytest.param(
+            GOOD + LINE + '[[camera.rule]]\nid = "r"\nkind = "speeding"\nlimit_kmh = 50',
+            "camera[1].rule[1]: found both line and zone, or neither; wanted one of them: where the speed is measured",
+            id="a speed measured nowhere",
+        ),
+        pytest.param(
+            GOOD.replace("[[camera]]", 'timezone = "Asia/Hanoi"\n[[camera]]'),
+            "box.timezone: found 'Asia/Hanoi'; wanted a time zone of this system, such as \"Asia/Ho_Chi_Minh\"",
+            id="a time zone that does not exist",
+        ),
+        # The calibration.
+        pytest.param(
+            GOOD + "[camera.calibration]\npoints = [[0, 0], [1, 0], [0, 1], [1, 1]]\n"
+            "metres = [[0, 0], [1, 0], [1, 1], [0, 1]]",
+            "camera[1].calibration: points: found [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]; wanted four "
+            "corners in order around an area, none of them on a line with two others",
+            id="corners out of order",
+        ),
+        pytest.param(
+            GOOD + "[camera.calibration]\npoints = [[0, 0], [1, 0], [1, 1], [0, 1]]\n"
+            "metres = [[0, 0], [5, 0], [10, 0], [0, 10]]",
+            "camera[1].calibration: metres: found [[0.0, 0.0], [5.0, 0.0], [10.0, 0.0], [0.0, 10.0]]; wanted four",
+            id="three corners on a line",
+        ),
+        pytest.param(
+            GOOD + "[camera.calibration]\npoints = [[0, 0], [1, 0], [1, 1]]\nmetres = [[0, 0], [1, 0], [1, 1], [0, 1]]",
+            "camera[1].calibration.points: found nothing; wanted four points [[x, y], [x, y], [x, y], [x, y]]",
+            id="three points",
+        ),
+        pytest.param(
+            GOOD + "[camera.calibration]\npoints = [[0, 0], [1, 0], [1, 1], [0, 1.5]]\n"
+            "metres = [[0, 0], [1, 0], [1, 1], [0, 1]]",
+            "camera[1].calibration.points[4][2]: found 1.5; wanted at most 1",
+            id="a point outside the picture",
+        ),
         # Not a configuration.
         pytest.param(GOOD + "x = = 1", "not valid TOML: Invalid value (at line 7, column 5)", id="not TOML"),
     ],
@@ -265,7 +416,33 @@ def test_a_mistake_is_named_once_with_key_found_and_wanted(text: str, said: str)
         config.parse(text, "gateway.toml")
     message = str(caught.value)
     assert message.startswith(f"gateway.toml: {said}")
-    assert "\n" not in message
+    assert message.count("\n") == said.count("\n")
+
+
+def test_rules_get_the_defaults_of_their_kind() -> None:
+    text = GOOD + LINE + ZONE + "[[0.2, 0.5], [0.6, 0.5], [0.6, 0.9]]\n" + RULE
+    for kind in ("restricted", "loitering", "stopped", "left-behind", "removed"):
+        text += f'[[camera.rule]]\nid = "{kind}"\nkind = "{kind}"\nzone = "yard"\n'
+    rules = {rule.kind: rule for rule in config.parse(text, "gateway.toml").camera[0].rule}
+    assert {kind: (rule.severity, rule.hold_off_s) for kind, rule in rules.items()} == {
+        "wrong-way": ("critical", 60.0),
+        "restricted": ("critical", 60.0),
+        "loitering": ("warning", 300.0),
+        "stopped": ("warning", 600.0),
+        "left-behind": ("critical", 60.0),
+        "removed": ("warning", 60.0),
+    }
+    assert all(rule.enabled and rule.evidence and rule.schedule == () for rule in rules.values())
+
+
+def test_a_schedule_on_a_system_without_time_zones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(config, "ZoneInfo", none)
+    assert config.parse(GOOD + LINE + RULE, "gateway.toml").box.timezone == "Asia/Ho_Chi_Minh"
+    with pytest.raises(ConfigError, match="found 'Asia/Ho_Chi_Minh'; wanted a time zone of this system"):
+        config.parse(GOOD + LINE + RULE + 'schedule = ["22:00-05:00"]', "gateway.toml")
 
 
 def test_all_mistakes_are_told_at_once_one_a_line() -> None:

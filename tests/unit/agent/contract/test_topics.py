@@ -11,12 +11,14 @@ BOX = BoxTopics("cua-bac", "gw-01")
 
 
 def test_topics_are_the_published_ones() -> None:
-    assert [BOX.state, BOX.health, BOX.command, BOX.reply, BOX.ledger(Stream.ALERT, "north")] == [
+    built = [BOX.state, BOX.health, BOX.command, BOX.reply, BOX.ledger(Stream.ALERT, "north"), BOX.evidence("7-ab")]
+    assert built == [
         "gw/v1/cua-bac/gw-01/state",
         "gw/v1/cua-bac/gw-01/health",
         "gw/v1/cua-bac/gw-01/command",
         "gw/v1/cua-bac/gw-01/reply",
         "gw/v1/cua-bac/gw-01/alert/north",
+        "gw/v1/cua-bac/gw-01/evidence/7-ab",
     ]
 
 
@@ -28,6 +30,8 @@ def test_ids_that_cannot_stand_in_a_topic_are_refused(bad: str) -> None:
         BoxTopics(bad, "gw-01")
     with pytest.raises(ValueError, match="source"):
         BOX.ledger(Stream.COUNT, bad)
+    with pytest.raises(ValueError, match="evidence"):
+        BOX.evidence(bad)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,8 @@ def test_ids_that_cannot_stand_in_a_topic_are_refused(bad: str) -> None:
     [
         ("gw/v1/cua-bac/gw-01/state", Topic("cua-bac", "gw-01", channel="state")),
         ("gw/v1/cua-bac/gw-01/reading/t1", Topic("cua-bac", "gw-01", Stream.READING, "t1")),
+        ("gw/v1/cua-bac/gw-01/evidence/7-ab", Topic("cua-bac", "gw-01", channel="evidence", evidence="7-ab")),
+        ("gw/v1/cua-bac/gw-01/evidence", None),
         ("gw/v1/cua-bac/gw-01/novelty", None),
         ("gw/v1/cua-bac/gw-01/alert", None),
         ("gw/v1/cua-bac/gw-01/alert/north/more", None),

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from agent.ops import health
 from agent.ops.health import cpu_c, disk_free_bytes, rss_bytes
+from agent.vision.capture import CaptureState
 
 
 def zone(root: Path, number: int, text: str) -> None:
@@ -39,3 +45,24 @@ def test_a_folder_that_is_gone_has_no_free_space(tmp_path: Path) -> None:
     assert free is not None
     assert free > 0
     assert disk_free_bytes(tmp_path / "gone") is None
+
+
+def camera(*, bugs: int = 0, faults: tuple[str, ...] | None = ()) -> Any:
+    """A worker as health sees it; faults None: its picture is not watched."""
+    state = CaptureState("connected", 0.0, None, None, 10, 0, 0, 1.0, 10.0)
+    watch = SimpleNamespace(faults=lambda: faults) if faults is not None else None
+    return SimpleNamespace(state=lambda: state, bugs=bugs, pipeline=SimpleNamespace(inferred=3, health=watch))
+
+
+@pytest.mark.parametrize(
+    ("worker", "said"),
+    [
+        (camera(), {}),
+        (camera(faults=None), {}),
+        (camera(faults=("covered", "frozen")), {"faults": ["covered", "frozen"]}),
+        (camera(bugs=2), {"bugs": 2}),
+    ],
+)
+def test_a_cameras_faults_and_bugs_are_said_where_there_are_any(worker: Any, said: dict[str, Any]) -> None:
+    fields = health._camera(worker).fields()
+    assert {name: fields[name] for name in ("faults", "bugs") if name in fields} == said

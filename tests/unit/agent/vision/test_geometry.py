@@ -207,3 +207,19 @@ def test_a_path_in_two_steps_meets_a_line_as_often_as_in_one() -> None:
         missed += int(np.isnan(met).all())
         twice += int((~np.isnan(met)).all())
     assert (missed, twice) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("corners", "wanted"),
+    [
+        pytest.param([(0, 0), (1, 0), (1, 1), (0, 1)], True, id="a square"),
+        pytest.param([(0, 0), (0, 1), (1, 1), (1, 0)], True, id="the other way round"),
+        pytest.param([(0.4, 0.2), (0.6, 0.2), (1, 1), (0, 1)], True, id="a road"),
+        pytest.param([(0, 0), (1, 1), (1, 0), (0, 1)], False, id="crossed"),
+        pytest.param([(0, 0), (1, 0), (0.2, 0.2), (0, 1)], False, id="a dent"),
+        pytest.param([(0, 0), (0.5, 0), (1, 0), (0, 1)], False, id="three on a line"),
+        pytest.param([(0, 0), (0, 0), (1, 1), (0, 1)], False, id="two in one place"),
+    ],
+)
+def test_convex_is_what_turns_the_same_way_everywhere(corners: list[tuple[float, float]], wanted: bool) -> None:
+    assert geometry.is_convex(corners) is wanted

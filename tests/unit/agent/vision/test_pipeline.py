@@ -1,15 +1,19 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from agent.contract.event import Counts, Crossing, Dwell, ZoneEnter, ZoneExit
+from agent.contract.event import CameraFault, Counts, Crossing, Dwell, ZoneEnter, ZoneExit
+from agent.contract.wire import body_json
+from agent.vision.camera_health import CameraHealth
 from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline, Rules
+from agent.vision.readers import Reader
 from agent.vision.rules.base import Happening
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence
-from drivers.base import Frame
+from drivers.base import CLASSES, Frame
 from drivers.fakes import FakeDetector
 from tests.support.vision import ALL_CLASSES, Box, PerfectDetector, inside_picture, road, with_boxes
 
@@ -99,9 +103,13 @@ def camera(
     score: float = 0.9,
     count_interval_s: float = 60.0,
     motion_gate: bool = True,
+    readers: Sequence[Reader] = (),
 ) -> Camera:
+    """Without regions: the detector tells what is in the whole picture, whatever part it is shown."""
     detector = PerfectDetector(score)
-    pipeline = Pipeline(detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate)
+    pipeline = Pipeline(
+        detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate, readers=readers, regions=False
+    )
     return Camera(pipeline, detector, wh_px=wh_px, fps=fps)
 
 
@@ -186,7 +194,7 @@ def test_classes_a_line_is_not_about_are_not_counted_on_it() -> None:
     drive(people_only, "car")
     people_only.show(seconds=2.0)
     assert people_only.crossings() == []
-    drive(people_only, "person", down=False)
+    drive(people_only, "person", down=False, seconds=6.0)
     assert people_only.crossings() == [("gate", "out", "person")]
 
 
@@ -412,3 +420,90 @@ def test_a_small_object_that_crosses_in_seven_tenths_of_a_second_is_counted(wide
         watched.show([("car", passage(done, "right", wide, 100))])
     watched.show(seconds=1.6)
     assert len(watched.crossings()) == 2
+
+
+# ---- readers ---------------------------------------------------------------------------------------------------------
+
+
+class SizeReader:
+    """Reads of a car whether it is wide: an attribute without a network."""
+
+    name = "shape"
+    class_ids = frozenset({CLASSES.index("car")})
+    least_side_px = 10.0
+
+    def read(self, crop_bgr: np.ndarray) -> tuple[str, float] | None:
+        high, wide = crop_bgr.shape[:2]
+        return ("wide" if wide > high else "high"), 0.9
+
+
+def passing(name: str, **options: Any) -> Camera:
+    """Something of that class drives down over the gate and on."""
+    watched = camera(rules(GATE, PLAZA), **options)
+    watched.show(seconds=1.5)
+    for n in range(20):
+        watched.show([(name, passage(n / 19, "down", 220, 100))])
+    return watched
+
+
+def test_what_a_reader_says_lands_in_the_crossings_of_the_object() -> None:
+    (crossed,) = passing("car", readers=[SizeReader()]).said(Crossing)
+    assert crossed.body.attributes == {"shape": "wide"}  # type: ignore[attr-defined]
+    assert "attributes" not in passing("car", readers=[SizeReader()]).said(ZoneEnter)[0].body.model_fields_set
+
+
+def test_without_a_reader_or_of_a_class_it_cannot_read_a_crossing_says_nothing_more_than_before() -> None:
+    plain = passing("car").said(Crossing)[0].body
+    assert "attributes" not in body_json(plain)
+    assert "attributes" not in body_json(passing("motorcycle", readers=[SizeReader()]).said(Crossing)[0].body)
+
+
+def test_readers_forget_with_the_tracks_and_with_the_picture_s_size() -> None:
+    watched = passing("car", readers=[SizeReader()])
+    assert watched.pipeline._readers is not None
+    watched.show(seconds=3.0)
+    assert watched.pipeline._readers._of == {}
+    for n in range(10):
+        watched.show([("car", passage(n / 19, "down", 220, 100))])
+    assert watched.pipeline._readers._of != {}
+    watched.change_size(640, 360)
+    watched.show()
+    assert watched.pipeline._readers._of == {}
+
+
+# ---- masks, numbers, the picture itself ------------------------------------------------------------------------------
+
+
+def test_what_moves_behind_a_detection_mask_wakes_no_detector() -> None:
+    detector = PerfectDetector()
+    left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    camera = Camera(Pipeline(detector, rules(), still_polygons=(left,), regions=False), detector)
+    camera.show(seconds=2.0)
+    calls = detector.calls
+    for n in range(20):
+        camera.show([("car", (50.0 + 20 * n, 300.0, 150.0 + 20 * n, 400.0))])
+    assert detector.calls == calls
+    camera.show([("car", (900.0, 300.0, 1100.0, 400.0))])
+    assert detector.calls == calls + 1
+
+
+def test_tracks_are_numbered_from_where_they_are_told() -> None:
+    detector = PerfectDetector()
+    camera = Camera(Pipeline(detector, rules(GATE), first_track=700_001, regions=False), detector)
+    for n in range(20):
+        camera.show([("car", (500.0, 100.0 + 20 * n, 600.0, 200.0 + 20 * n))])
+    (crossed,) = camera.said(Crossing)
+    assert crossed.track >= 700_001
+    assert camera.pipeline.next_track > crossed.track
+    camera.pipeline.reset()
+    assert camera.pipeline.next_track > crossed.track
+
+
+def test_an_overexposed_camera_is_told_beside_what_the_rules_say() -> None:
+    detector = PerfectDetector()
+    camera = Camera(Pipeline(detector, rules(GATE), health=CameraHealth(lambda: "a1"), regions=False), detector)
+    camera.scene = np.full_like(camera.scene, 255)
+    for n in range(100):
+        camera.show([("car", (500.0, 100.0 + 4 * n, 600.0, 200.0 + 4 * n))])
+    assert [h.body.fault for h in camera.happened if isinstance(h.body, CameraFault)] == ["overexposed"]
+    assert len(camera.said(Crossing)) == 1

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pytest
 
-from agent.vision.track import _BLOB_ONLY_S, _LOST_S, MIN_SCORE, Tracker, Tracks
+from agent.vision.track import _LOST_S, MIN_SCORE, Tracker, Tracks
 from drivers.base import CLASSES
 from tests.support.vision import Box, Found, centred_at, detections
 
@@ -17,7 +17,6 @@ def follow(script: Script, *, moving: float = 1.0, tracker: Tracker | None = Non
         tracker.update(
             detections(found),
             np.full(len(found), moving, np.float32),
-            np.empty((0, 4), np.float32),
             FRAME_WH_PX,
             n,
             mono_s,
@@ -215,25 +214,6 @@ def test_the_class_is_voted(names: list[str], wanted: str) -> None:
     assert CLASSES[frames[-1].class_ids[0]] == wanted
 
 
-def test_a_moving_object_the_network_misses_is_carried_on_by_its_moving_area() -> None:
-    tracker, missed_until_s = Tracker(), 1.1 + 0.9 * _BLOB_ONLY_S
-    for n, mono_s in enumerate(times(1.1 + 2 * _BLOB_ONLY_S)):
-        box = centred_at(200 + 20 * n, 300, 120, 80)
-        found: list[Found] = [] if 1.1 < mono_s < missed_until_s else [("car", 0.8, box)]
-        moving, blobs = np.ones(len(found), np.float32), np.array([box], np.float32)
-        tracks = tracker.update(detections(found), moving, blobs, FRAME_WH_PX, n, mono_s)
-        assert tracks.ids.tolist() == [1]
-        assert tracks.seen.all()
-        assert np.abs(tracks.boxes_xyxy_px[0] - np.array(box)).max() < 30
-
-
-def test_moving_areas_alone_start_no_object() -> None:
-    tracker = Tracker()
-    for n in range(20):
-        blob = np.array([centred_at(200 + 20 * n, 300, 120, 80)], np.float32)
-        assert len(tracker.update(detections([]), np.empty(0, np.float32), blob, FRAME_WH_PX, n, n / 10)) == 0
-
-
 def test_while_nobody_looks_everything_stays_and_nothing_ages() -> None:
     tracker = Tracker()
     before = follow(((t, [car_at(300), car_at(800)]) for t in times(2)), tracker=tracker)[-1]
@@ -267,11 +247,10 @@ def test_nobody_looking_before_the_first_frame_is_no_matter() -> None:
 def test_ten_thousand_frames_of_clutter_leave_little_behind() -> None:
     rng = np.random.default_rng(7)
     tracker, most = Tracker(), 0
-    none = np.empty((0, 4), np.float32)
     for n in range(10_000):
         centres = rng.uniform((0, 0), FRAME_WH_PX, (2, 2))
         found = detections([("car", float(rng.uniform(0.3, 0.9)), centred_at(x, y, 60, 40)) for x, y in centres])
-        most = max(most, len(tracker.update(found, np.ones(2, np.float32), none, FRAME_WH_PX, n, n / 10)))
+        most = max(most, len(tracker.update(found, np.ones(2, np.float32), FRAME_WH_PX, n, n / 10)))
     assert tracker.next_id > 5_000, "the clutter did start objects"
     assert most < 60
     assert len(follow([(2000.0, [])], tracker=tracker)[0]) == 0
@@ -307,14 +286,14 @@ def test_the_same_input_gives_the_same_output() -> None:
 def test_what_was_given_and_what_was_handed_out_is_never_written_into() -> None:
     tracker = Tracker()
     found = detections([car_at(300), car_at(800)])
-    moving, blobs = np.ones(2, np.float32), np.array([centred_at(300, 300)], np.float32)
-    for array in (found.boxes_xyxy_px, found.scores, found.class_ids, moving, blobs):
+    moving = np.ones(2, np.float32)
+    for array in (found.boxes_xyxy_px, found.scores, found.class_ids, moving):
         array.setflags(write=False)
-    first = tracker.update(found, moving, blobs, FRAME_WH_PX, 0, 0.0)
+    first = tracker.update(found, moving, FRAME_WH_PX, 0, 0.0)
     boxes = first.boxes_xyxy_px.copy()
-    second = tracker.update(detections([car_at(310), car_at(810)]), moving, blobs, FRAME_WH_PX, 1, 0.1)
+    second = tracker.update(detections([car_at(310), car_at(810)]), moving, FRAME_WH_PX, 1, 0.1)
     moved = second.boxes_xyxy_px.copy()
-    tracker.update(detections([car_at(320), car_at(820)]), moving, blobs, FRAME_WH_PX, 2, 0.2)
+    tracker.update(detections([car_at(320), car_at(820)]), moving, FRAME_WH_PX, 2, 0.2)
     assert np.array_equal(second.boxes_xyxy_px, moved)
     assert np.array_equal(first.boxes_xyxy_px, boxes)
 

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from agent.clock import FakeClock, SystemClock
-from agent.contract.event import CameraSilent, Counts, Crossing, Event, Stream
+from agent.contract.event import (
+    Alert,
+    CameraFault,
+    CameraSilent,
+    Counts,
+    Crossing,
+    Event,
+    Evidence,
+    LeftBehind,
+    Stream,
+)
 from agent.errors import EventStoreError
 from agent.vision import worker as worker_module
 from agent.vision.pipeline import Pipeline, Rules, Seen
@@ -62,6 +72,8 @@ class ScriptedPipeline:
         self.at_the_end = list(at_the_end)
         self.frames: list[int] = []
         self.resets = 0
+        self.health = None
+        self.next_track = 1
         self.camera: StepCamera | None = None
 
     def process(self, frame: Frame) -> Seen:
@@ -114,6 +126,7 @@ def run(
     clock: FakeClock | None = None,
     stall_timeout_s: float = 5.0,
     scene: Scene | None = None,
+    witness: Any = None,
 ) -> CameraWorker:
     """From start to the end of the camera's script; stopped then."""
     camera = pipeline.camera = StepCamera(steps)
@@ -125,6 +138,7 @@ def run(
         clock=clock or FakeClock(mono_s=0.0),
         stall_timeout_s=stall_timeout_s,
         scene=scene,
+        witness=witness,
     )
     worker._capture._pause = lambda seconds: None  # reopening need not be waited for
     worker.start()
@@ -371,3 +385,177 @@ def test_a_bug_in_drawing_the_scene_does_not_end_the_camera(monkeypatch: pytest.
     assert died == []
     assert worker.ended()
     assert [b.track for b in store.bodies()] == [1]
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+class WrongWay(Alert):
+    """An alert as a rule would make it."""
+
+    kind: str = "wrong-way"
+    track: int
+
+
+EVIDENCE = Evidence(id="7-ab", sha256="00", bytes=1)
+
+
+class ScriptedWitness:
+    """Remembers what it was shown and asked; answers, or breaks, as told."""
+
+    def __init__(self, answer: Evidence | Exception | None = EVIDENCE, *, blind: bool = False) -> None:
+        self.answer = answer
+        self.blind = blind
+        self.calls: list[tuple[str, int]] = []
+        self.places: list[object] = []
+
+    def look(self, frame: Frame, tracks: object) -> None:
+        self.calls.append(("look", frame.index))
+        if self.blind:
+            raise ZeroDivisionError
+
+    def testify(self, track: int, place: object = None) -> Evidence | None:
+        self.places.append(place)
+        self.calls.append(("testify", track))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def alert(track: int, *, evidence: bool = True) -> Happening:
+    body = WrongWay(rule="one-way", severity="warning", track=track)
+    return Happening(body, track, 0, 0.0, evidence=evidence)
+
+
+def test_an_alert_that_wants_a_picture_names_one_that_is_stored_before_the_alert_is() -> None:
+    witness, store = ScriptedWitness(), Store([True])
+    run([0, 1], ScriptedPipeline({1: [alert(5)]}), store, witness=witness)
+    assert [body.evidence for body in store.bodies()] == [EVIDENCE]
+    assert witness.calls == [("look", 0), ("look", 1), ("testify", 5)], "one picture, though the alert was stored twice"
+
+
+def test_only_alerts_whose_rule_wants_one_get_a_picture() -> None:
+    witness, store = ScriptedWitness(), Store()
+    unasked = Happening(crossing(2).body, 2, 0, 0.0, evidence=True)
+    run([0], ScriptedPipeline({0: [alert(5, evidence=False), unasked]}), store, witness=witness)
+    assert witness.calls == [("look", 0)]
+    assert [getattr(body, "evidence", None) for body in store.bodies()] == [None, None]
+
+
+@pytest.mark.parametrize("answer", [None, ZeroDivisionError("in drawing")])
+def test_an_alert_is_never_lost_for_its_picture(answer: Exception | None) -> None:
+    store = Store()
+    run([0, 1], ScriptedPipeline({0: [alert(5)], 1: [alert(6)]}), store, witness=ScriptedWitness(answer))
+    assert [(body.track, body.evidence) for body in store.bodies()] == [(5, None), (6, None)]
+
+
+def test_a_bug_in_keeping_pictures_ends_the_pictures_and_not_the_camera(caplog: pytest.LogCaptureFixture) -> None:
+    witness, store = ScriptedWitness(blind=True), Store()
+    worker = run([0, 1], ScriptedPipeline({1: [alert(5)]}), store, witness=witness)
+    assert [body.evidence for body in store.bodies()] == [None]
+    assert (witness.calls, worker.bugs) == ([("look", 0)], 0)
+    assert "going on without" in caplog.text
+
+
+def test_what_happened_at_the_end_may_have_a_picture_too() -> None:
+    store = Store()
+    run([0], ScriptedPipeline({}, [alert(5)]), store, witness=ScriptedWitness())
+    assert [body.evidence for body in store.bodies()] == [EVIDENCE]
+
+
+def test_the_place_of_a_thing_left_behind_goes_with_the_wish_for_its_picture() -> None:
+    witness, place = ScriptedWitness(), (0.1, 0.2, 0.3, 0.4)
+    body = LeftBehind(rule="bags", severity="warning", zone="hall", place=place, dwell_s=60.0)
+    said: list[Happening] = [Happening(body, 0, 0, 0.0, evidence=True), alert(5)]
+    run([0], ScriptedPipeline({0: said}), Store(), witness=witness)  # type: ignore[dict-item]
+    assert witness.places == [place, None]
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+class Notebook:
+    """A memory that says in which order it was asked, beside what was stored."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.views: list[tuple[bytes, int]] = []
+        self.reached: list[int] = []
+
+    def keep_view(self, memory: bytes) -> None:
+        self.views.append((memory, len(self.store.stored)))
+
+    def reached_track(self, number: int) -> None:
+        self.reached.append(number)
+
+
+class ScriptedHealth:
+    def __init__(self, speaks_at: int) -> None:
+        self.speaks_at = speaks_at
+        self.looks = 0
+
+    def update(self, frame: Frame) -> list[Happening]:
+        self.looks += 1
+        if frame.index != self.speaks_at:
+            return []
+        body = CameraFault(fault="dark", state="raised", alert="a1", severity="critical")
+        return [Happening(body, 0, frame.index, frame.mono_s)]
+
+    def restart(self) -> None:
+        pass
+
+    def faults(self) -> tuple[str, ...]:
+        return ("dark",) if self.looks > self.speaks_at else ()
+
+    def is_to_be_remembered(self) -> bool:
+        return self.looks == self.speaks_at + 1
+
+    def memory(self) -> bytes:
+        return b"seen %d" % self.looks
+
+
+def test_a_bug_in_remembering_does_not_end_the_camera(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Notebook):
+        def reached_track(self, number: int) -> None:
+            raise ZeroDivisionError
+
+    store, pipeline = Store(), ScriptedPipeline({1: [crossing(1)]})
+    camera = pipeline.camera = StepCamera([0, 1])
+    worker = CameraWorker(
+        "north",
+        camera,
+        pipeline,  # type: ignore[arg-type]
+        store.put,
+        clock=FakeClock(),
+        stall_timeout_s=5.0,
+        memory=Broken(store),
+    )
+    worker.start()
+    worker._thread.join(SOON_S)
+    worker.stop()
+    assert [body.track for body in store.bodies()] == [1]
+    assert sum("bug in remembering" in record.message for record in caplog.records) == 1
+
+
+def test_an_alert_is_remembered_once_it_is_stored_and_everything_at_the_end() -> None:
+    store = Store([True, True])
+    notebook = Notebook(store)
+    camera = StepCamera([0, 1, 2, 3])
+    health = ScriptedHealth(1)
+    pipeline = Pipeline(FakeDetector([]), lambda wh: Rules((), ()), health=health, first_track=41)  # type: ignore[arg-type]
+    look = pipeline.process
+
+    def process(frame: Frame) -> Seen:
+        camera.looked_at.release()
+        return look(frame)
+
+    pipeline.process = process  # type: ignore[method-assign]
+    worker = CameraWorker("north", camera, pipeline, store.put, clock=FakeClock(), stall_timeout_s=5.0, memory=notebook)
+    worker.start()
+    worker._thread.join(SOON_S)
+    worker.stop()
+    first, last = notebook.views
+    assert first[1] == 1, "the alert was in the store before it was remembered"
+    assert last[0].startswith(b"seen")
+    assert next(body.kind for body in store.bodies()) == "camera-fault"
+    assert set(notebook.reached) == {41}

@@ -12,8 +12,12 @@ from tests.support.vision import ALL_CLASSES, sighting, standing_at
 NAMES = ("person", "bicycle", "motorcycle", "car", "bus", "truck")
 
 
-def crossing(line: str, direction: str, name: str, mono_s: float = 0.0, track: int = 1) -> Happening:
-    body = Crossing.model_validate({"line": line, "direction": direction, "class": name, "track": track})
+def crossing(
+    line: str, direction: str, name: str, mono_s: float = 0.0, track: int = 1, speed_kmh: float | None = None
+) -> Happening:
+    body = Crossing.model_validate(
+        {"line": line, "direction": direction, "class": name, "track": track, "speed_kmh": speed_kmh}
+    )
     return Happening(body, track, 0, mono_s)
 
 
@@ -131,3 +135,49 @@ def test_what_is_no_crossing_is_not_counted() -> None:
     counts.add([Happening(Counts(interval_s=1.0, seen_s=1.0), 0, 0, 0.0)])
     said = [h for n in range(101) for h in counts.update(n, n / 10)]
     assert counts_of(said)[0].lines == ()
+
+
+def flows_of(counts: IntervalCounts, crossings: list[Happening], seconds: int) -> list[dict[tuple[str, str], tuple]]:
+    """Of each interval: line and direction → mean speed and headway."""
+    said = []
+    for n in range(10 * seconds + 1):
+        counts.add([c for c in crossings if n / 10 <= c.mono_s < (n + 1) / 10])
+        said += counts.update(n, n / 10)
+    return [
+        {(f.line, f.direction): (f.mean_speed_kmh, f.headway_s) for f in body.flows or ()} for body in counts_of(said)
+    ]
+
+
+def test_headway_and_speed_are_the_means_of_each_lines_and_directions_vehicles() -> None:
+    crossings = [
+        crossing("gate", "in", "car", 1.0, speed_kmh=40.0),
+        crossing("gate", "in", "bus", 3.0),
+        crossing("gate", "in", "motorcycle", 7.0, speed_kmh=50.0),
+        crossing("gate", "out", "car", 4.0, speed_kmh=30.0),
+        crossing("exit", "in", "car", 5.0),
+    ]
+    (flows,) = flows_of(IntervalCounts(10.0, ()), crossings, 10)
+    assert flows == {("gate", "in"): (45.0, 3.0), ("gate", "out"): (30.0, None)}
+
+
+def test_people_are_no_part_of_the_flow() -> None:
+    crossings = [crossing("gate", "in", name, at_s) for name, at_s in (("car", 1.0), ("person", 2.0), ("car", 5.0))]
+    assert flows_of(IntervalCounts(10.0, ()), crossings, 10) == [{("gate", "in"): (None, 4.0)}]
+
+
+def test_the_gap_over_an_intervals_end_belongs_to_the_interval_of_the_later_vehicle() -> None:
+    crossings = [crossing("gate", "in", "car", at_s) for at_s in (8.0, 14.0)]
+    assert flows_of(IntervalCounts(10.0, ()), crossings, 20) == [{}, {("gate", "in"): (None, 6.0)}]
+
+
+def test_a_gap_in_which_the_camera_was_silent_is_none() -> None:
+    counts = IntervalCounts(100.0, ())
+    counts.update(0, 0.0)
+    counts.add([crossing("gate", "in", "car", 0.5)])
+    counts.update(1, 1.0)
+    counts.update(2, 50.0)
+    counts.add([crossing("gate", "in", "car", 50.5), crossing("gate", "in", "car", 52.5)])
+    counts.update(3, 51.0)
+    (body,) = counts_of(counts.flush(4))
+    assert body.flows is not None
+    assert body.flows[0].headway_s == 2.0

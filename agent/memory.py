@@ -1,0 +1,111 @@
+"""Small files beside the outbox that outlive the agent: what a camera usually shows, and which tracks it has numbered.
+
+Written rarely, and whole or not at all. A disk that cannot be read or written costs the memory, with a line in the
+log, and never the camera.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_ERA_TRACKS = 100_000  # a busy camera's day
+_ERAS = 42_000  # every number below 2**32, which is 5 bytes in CBOR; at a start every 10 s, five days' worth
+_ASK_AHEAD_TRACKS = 50_000
+
+
+class CameraMemory:
+    """What one camera remembers. Used by one thread."""
+
+    def __init__(self, folder: Path, camera_id: str) -> None:
+        self._view = folder / f"{camera_id}.view"
+        self._tracks = folder / f"{camera_id}.tracks"
+        self._last_track = 0
+        self._ask_at_track = 0
+        self._failing: set[Path] = set()
+
+    def view(self) -> bytes | None:
+        """What `keep_view` kept, if it can be read."""
+        try:
+            return self._view.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            _log.warning("%s: cannot be read, and is learned anew: %s", self._view, exc.strerror)
+            return None
+
+    def keep_view(self, memory: bytes) -> None:
+        self._write(self._view, memory)
+
+    def first_track(self) -> int:
+        """A number for the first track of this run, above which a day's worth has never been used.
+
+        The file holds the era that was begun last, an era being a block of numbers. A run begins the one after the
+        next: the last may have run over the end of its own while the disk could not be written.
+        """
+        era = self._last_era()
+        era = secrets.randbelow(_ERAS) if era is None else (era + 2) % _ERAS
+        if not self._write_era(era):
+            # Without a promise on disk the next run may be told the same: all but surely not by lot, 1 in 42,000.
+            era = secrets.randbelow(_ERAS)
+        self._begin(era)
+        return era * _ERA_TRACKS + 1
+
+    def reached_track(self, number: int) -> None:
+        """Tracks have been numbered up to here: promise the next era before this one is used up."""
+        if number >= self._ask_at_track:
+            era = self._last_track // _ERA_TRACKS  # the one that begins behind the last number promised
+            if self._write_era(era % _ERAS):
+                self._begin(era)
+            else:
+                self._ask_at_track = number + 1000
+
+    def _begin(self, era: int) -> None:
+        self._last_track = (era + 1) * _ERA_TRACKS
+        self._ask_at_track = self._last_track - _ASK_AHEAD_TRACKS
+
+    def _last_era(self) -> int | None:
+        try:
+            era = int(self._tracks.read_text(encoding="ascii"))
+            if 0 <= era < _ERAS:
+                return era
+            _log.warning("%s: holds %d, wanted 0 to %d; drawing lots", self._tracks, era, _ERAS - 1)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as exc:
+            _log.warning("%s: cannot be read; drawing lots: %s", self._tracks, exc)
+        return None
+
+    def _write_era(self, era: int) -> bool:
+        return self._write(self._tracks, f"{era}\n".encode("ascii"))
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        try:
+            _write_whole(path, content)
+        except OSError as exc:
+            if path not in self._failing:
+                _log.warning("%s: cannot be written, so the next run will not know: %s", path, exc.strerror)
+            self._failing.add(path)
+            return False
+        self._failing.discard(path)
+        return True
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """The old content or the new, also after a power cut: a rename is one step, and both are on the disk by then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
