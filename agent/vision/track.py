@@ -29,6 +29,7 @@ _NEW_SCORE = 0.25  # an object starts with at least this
 _NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an object already followed
 
 _CONFIRM_EVIDENCE = 0.8
+_FOUND = 0.4
 _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
 _MIN_OVERLAP = 0.2
 _SAME_PLACE = 0.6
@@ -116,6 +117,8 @@ class _State:
     confirmed: Bools
     born: Floats  # (n, 2): centre at its first sighting
     born_s: npt.NDArray[np.float64]
+    found: Floats  # in how many looks it was found, of
+    looks: Floats  # so many since its first
     path: Floats  # how far it has gone, bends and all, pixels
 
     @staticmethod
@@ -140,6 +143,8 @@ class _State:
             confirmed=np.zeros(count, np.bool_),
             born=_centre_and_size(found.boxes_xyxy_px[rows])[:, :2],
             born_s=np.full(count, mono_s),
+            found=np.ones(count, np.float32),
+            looks=np.ones(count, np.float32),
             path=np.zeros(count, np.float32),
         )
 
@@ -205,6 +210,9 @@ class Tracker:
         rows = np.flatnonzero(matched >= 0)
         self._correct(rows, found, matched[rows], moving, mono_s)
         seen = matched >= 0
+        state.looks += 1
+        state.found += seen
+        state.confirmed |= (state.evidence >= _CONFIRM_EVIDENCE) & seen & (state.found >= _FOUND * state.looks)
 
         gone = self._aged(mono_s)
         centre = state.mean[:, :2]
@@ -247,7 +255,8 @@ class Tracker:
         far = gone > np.where(known, _TRAVELLED, _TRAVELLED_UNKNOWN) * size
         straight = gone > np.where(known, _STRAIGHT, _STRAIGHT_UNKNOWN) * state.path
         long = mono_s - state.born_s > np.where(known, _TRAVELLED_S, _TRAVELLED_UNKNOWN_S)
-        state.confirmed |= seen & far & straight & long
+        often = state.found >= _FOUND * state.looks
+        state.confirmed |= seen & far & straight & long & often
 
     def _aged(self, mono_s: float) -> Bools:
         state = self._state
@@ -358,7 +367,6 @@ class Tracker:
         )
         score = np.where(class_ids == VEHICLE, 0, score)
         state.evidence[rows] += score * since_s * np.where(moves > _MOVES, np.float32(10), np.float32(4))
-        state.confirmed[rows] |= state.evidence[rows] >= _CONFIRM_EVIDENCE
 
     def _place(self, rows: npt.NDArray[np.intp], measured: Floats, noise: Floats) -> None:
         """The Kalman equations; centre (2 columns) and size (2 columns) share them, each with its own variance."""
