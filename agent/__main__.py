@@ -45,7 +45,7 @@ VERBS = {
     "check": Verb("try everything once: configuration, model, cameras, broker; say what to do", True),
     "replay": Verb("run a recording through the same stages and write the events found", True),
     "watch": Verb("show what arrives at a broker, for developers"),
-    "devices": Verb("list the cameras plugged in, with the lines to paste"),
+    "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
     "outbox": Verb("show what waits to be sent", True),
     "model": Verb("list and verify the model packs"),
 }

@@ -15,6 +15,7 @@ from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
 from agent.outbox import Outbox
+from agent.sensors import make_sensing
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
@@ -35,8 +36,14 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     """
     clock = SystemClock()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
-    detector = open_detector(config.detector.pack, config.detector.threads)
+    detector = open_detector(
+        config.detector.pack,
+        config.detector.threads,
+        delegate=config.detector.delegate,
+        delegate_options=config.detector.delegate_options,
+    )
     budget = InferenceBudget(config.detector.max_inferences_per_s)
+    sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
     evidence = make_evidence(config, clock)
@@ -71,6 +78,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         uplink=uplink,
         workers=workers,
         clock=clock,
+        sensing=sensing,
     )
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
@@ -78,13 +86,21 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         uplink.start()
     for worker in workers:
         worker.start()
-    _log.info("running: %d camera(s), %s on %s", len(workers), detector.pack.label, detector.runtime)
+    sensing.start(outbox.put)
+    _log.info(
+        "running: %d camera(s), %d sensor(s), %s on %s",
+        len(workers),
+        len(config.sensor),
+        detector.pack.label,
+        detector.runtime,
+    )
     try:
         while not stop.wait(min(1.0, config.health.interval_s)) and not all(w.ended() for w in workers):
             if uplink is not None and report.is_due(config.health.interval_s):
                 uplink.publish_health(report.make())
             evidence.tidy()
     finally:
+        sensing.stop()
         for worker in workers:
             worker.stop()
         if uplink is not None:

@@ -8,6 +8,7 @@ import secrets
 import tomllib
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -64,6 +65,7 @@ def make_driver(camera: CameraConfig, credentials: Credentials | None) -> Camera
         height_px=camera.height_px,
         fps=camera.fps,
         credentials=credentials,
+        hardware_decode=camera.hardware_decode,
         loop=camera.loop,
     )
     return private(camera, inside)
@@ -78,17 +80,20 @@ def private(camera: CameraConfig, inside: Camera) -> Camera:
 def read_credentials(camera: CameraConfig) -> Credentials | None:
     """Raises ConfigError naming the file; what is in it is never part of a message."""
     path = camera.credentials_file
-    if path is None:
-        return None
+    return None if path is None else credentials_in(path, f"camera {camera.id}: credentials_file {path}")
+
+
+def credentials_in(path: Path, name: str) -> Credentials:
+    """name: what to call the file in errors. Raises ConfigError as read_credentials does."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"camera {camera.id}: credentials_file {path}: {exc.strerror}") from exc
+        raise ConfigError(f"{name}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted user = "…" and password = "…"') from exc
+        raise ConfigError(f'{name}: wanted user = "…" and password = "…"') from exc
     user, password = data.get("user"), data.get("password")
     if not isinstance(user, str) or not isinstance(password, str) or len(data) != 2:
-        raise ConfigError(f'camera {camera.id}: credentials_file {path}: wanted exactly user = "…" and password = "…"')
+        raise ConfigError(f'{name}: wanted exactly user = "…" and password = "…"')
     return Credentials(user, password)
 
 

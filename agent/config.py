@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from agent.config_sensors import TAGS, OutputConfig, SensorConfig, check_sensors
+from agent.config_table import Id, Table
+from agent.config_table import refuse_repeats as _refuse_repeats
 from agent.contract.event import Direction, Fault, Severity
-from agent.contract.topics import check_id
 from agent.errors import ConfigError
 from agent.vision import geometry
 from agent.vision.rules.schedule import Schedule
 from drivers.cameras import check_source
+from drivers.inference.accelerator import check_delegate
 
 DEFAULT_PATH = Path("/etc/gateway-agent/gateway.toml")
 DEFAULT_PACK = "ssd-mobilenet-v3-large-coco-320-int8"
@@ -53,7 +56,11 @@ def _hours(text: str) -> str:
     return text
 
 
-Id = Annotated[str, AfterValidator(check_id)]
+def _delegate(delegate: str) -> str:
+    check_delegate(delegate)
+    return delegate
+
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 Metres = tuple[float, float]
@@ -64,11 +71,6 @@ VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Classes = Annotated[tuple[ClassName, ...], Field(min_length=1)]
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
-
-
-class Table(BaseModel):
-    # A mistyped key is an error, not a silent default.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BoxConfig(Table):
@@ -147,6 +149,10 @@ class DetectorConfig(Table):
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
     max_inferences_per_s: float = Field(40.0, gt=0, le=1000, description="of all cameras together, shared fairly")
+    delegate: Annotated[str, AfterValidator(_delegate)] = Field(
+        "cpu", description="what runs the network: cpu, edgetpu, or the path of a TFLite delegate's library"
+    )
+    delegate_options: dict[str, str] = Field({}, description="what that library understands")
 
 
 class LineConfig(Table):
@@ -338,11 +344,14 @@ class CameraConfig(Table):
     """A camera and what to watch for in its picture."""
 
     id: Id
-    source: Annotated[str, AfterValidator(_source)] = Field(description="rtsp://…, v4l2:/dev/…, file:…")
+    source: Annotated[str, AfterValidator(_source)] = Field(
+        description="rtsp://…, http://…, v4l2:/dev/…, csi:…, file:…"
+    )
     credentials_file: Path | None = Field(None, description='TOML file with user = "…" and password = "…"')
+    hardware_decode: bool = Field(False, description="decode an rtsp:// camera with the board's decoder, if it has one")
     fps: float = Field(10.0, gt=0, le=60, description="pictures looked at per second, at most")
-    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB camera")
-    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB camera")
+    width_px: int | None = Field(None, ge=160, le=4096, description="asked of a USB or ribbon-cable camera")
+    height_px: int | None = Field(None, ge=120, le=4096, description="asked of a USB or ribbon-cable camera")
     loop: bool = Field(False, description="play a file: source again and again")
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
@@ -364,6 +373,11 @@ class CameraConfig(Table):
         _refuse_repeats("mask", [mask.id for mask in self.mask])
         if (self.width_px is None) != (self.height_px is None):
             raise ValueError("width_px and height_px belong together; wanted both or none")
+        if self.source.lower().startswith("csi:") and ((self.width_px or 0) % 8 or (self.height_px or 0) % 2):
+            raise ValueError(
+                f"found {self.width_px} x {self.height_px}; wanted a width of whole 8 pixels and an even height: "
+                "a ribbon-cable camera gives no others here"
+            )
         return self
 
     @model_validator(mode="after")
@@ -396,11 +410,15 @@ class Config(Table):
     evidence: EvidenceConfig = EvidenceConfig()
     detector: DetectorConfig = DetectorConfig()
     camera: tuple[CameraConfig, ...] = Field(min_length=1)
+    sensor: tuple[SensorConfig, ...] = ()
+    output: tuple[OutputConfig, ...] = ()
     health: HealthConfig = HealthConfig()
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
         _refuse_repeats("camera", [camera.id for camera in self.camera])
+        check_sensors(self.sensor, self.output)
+        _refuse_repeats("camera or sensor", [part.id for part in (*self.camera, *self.sensor)])
         return self
 
     @model_validator(mode="after")
@@ -451,11 +469,6 @@ def parse(text: str, name: str) -> Config:
         raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in plain)) from exc
 
 
-def _refuse_repeats(what: str, ids: list[str]) -> None:
-    for repeated in sorted({i for i in ids if ids.count(i) > 1}):
-        raise ValueError(f"the {what} id {repeated!r} is used {ids.count(repeated)} times; wanted each once")
-
-
 def _refuse_no_area(polygon: tuple[Point, ...]) -> None:
     crossed = geometry.crossing_edges(polygon)
     if crossed is not None:
@@ -492,7 +505,7 @@ _WANTED = {
 
 def _sentence(error: ErrorDetails) -> str:
     """One mistake as: key: found …; wanted …."""
-    loc, kind, context = _without_kind(error["loc"]), error["type"], error.get("ctx", {})
+    loc, kind, context = _untagged(error["loc"]), error["type"], error.get("ctx", {})
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         found = f'"{context["tag"]}"' if kind == "union_tag_invalid" else "nothing"
         return f"{_key(loc)}.kind: found {found}; wanted one of {', '.join(sorted(_RULES))}"
@@ -533,10 +546,11 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 
-_LISTS = ("broker", "camera", "line", "zone", "mask", "rule")
+_LISTS = ("broker", "camera", "line", "zone", "mask", "rule", "sensor", "quantity", "limit", "output")
 _RULES: dict[str, type[RuleConfig]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Rule)[0])
 }
+_TAGGED: dict[str, type[BaseModel]] = {**_RULES, **TAGS}
 
 
 def _is_table(loc: tuple[int | str, ...]) -> bool:
@@ -548,9 +562,9 @@ def _is_table(loc: tuple[int | str, ...]) -> bool:
     )
 
 
-def _without_kind(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Of a rule's place in the file pydantic says the kind as well: ('rule', 0, 'crowd', 'zone')."""
-    return tuple(part for n, part in enumerate(loc) if not (part in _RULES and n and isinstance(loc[n - 1], int)))
+def _untagged(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Of a rule's or a sensor's place pydantic says the kind as well: ('rule', 0, 'crowd', 'zone')."""
+    return tuple(part for n, part in enumerate(loc) if not (part in _TAGGED and n and isinstance(loc[n - 1], int)))
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -572,8 +586,8 @@ def _short(value: Any) -> str:
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Config
     for part in loc[:-1]:
-        if part in _RULES:
-            model = _RULES[str(part)]
+        if part in _TAGGED:
+            model = _TAGGED[str(part)]
         elif isinstance(part, str):
             inner = _model_in(model.model_fields[part].annotation)
             if inner is None:

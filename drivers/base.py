@@ -10,13 +10,17 @@ Errors, split by what the caller does about them:
     │   └── CameraRefused    it answered and said no (password, path): open again too, but slowly
     ├── CameraStalled        open, but no picture came in time: close, open again
     ├── CameraEnded          a recording came to its end: stop, this is not a fault
+    ├── SensorUnavailable    cannot be opened, or does not answer now: close, wait, open again
+    │   └── SensorRefused    it answered and said no (no such register, no permission): the same, but slowly
+    ├── SensorInvalid        it answered, with what cannot be true (checksum, range): no reading, ask again next time
     └── ModelPackError       the pack on disk cannot be used: exit 78
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +47,18 @@ class CameraStalled(DriverError):
 
 class CameraEnded(DriverError):
     """A recording was played to its end."""
+
+
+class SensorUnavailable(DriverError):
+    """The sensor, or what it hangs on, cannot be opened or gives no answer now."""
+
+
+class SensorRefused(SensorUnavailable):
+    """The sensor answered and refused: no such register, no such line, no permission."""
+
+
+class SensorInvalid(DriverError):
+    """The sensor answered with what cannot be true: a wrong checksum, a cut-off answer, a value outside its range."""
 
 
 class ModelPackError(DriverError):
@@ -119,3 +135,72 @@ class Detector(Protocol):
 
     def close(self) -> None:
         """Free the network. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one quantity was at one moment.
+
+    quantity: its id within the sensor: "temperature", "pm25", "door".
+    value: in `unit`; for the unit "bool" 1.0 is on (door open, mains lost) and 0.0 off. NaN where there was no number.
+    unit: one of `drivers.units.UNITS`.
+    mono_s: when it was measured on the monotonic clock, in seconds.
+    invalid: why the value is not to be believed; None for a good one. So one bad register does not hide the others.
+    """
+
+    quantity: str
+    value: float
+    unit: str
+    mono_s: float
+    invalid: str | None = None
+
+
+class Sensor(Protocol):
+    """Something that measures, or tells on from off. One thread uses it; open and close may be repeated."""
+
+    sensor_id: str
+    bus: str
+    """What it shares with others: a port, an adapter, a host. One thread per bus asks its sensors in turns."""
+
+    def open(self) -> None:
+        """Connect. Raises SensorUnavailable (or SensorRefused) with what was tried and what to do."""
+
+    def read(self, timeout_s: float) -> Sequence[Reading]:
+        """What it measures now; for one that speaks by itself, the next it says, or nothing if it said nothing.
+
+        Raises SensorUnavailable if it does not answer in time, SensorInvalid if the whole answer is not to be believed.
+        """
+
+    def close(self) -> None:
+        """Let go of the device. May be called twice, or after a failed open()."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOffer:
+    """What a sensor believes the time to be: UTC, Unix milliseconds, at mono_s on the monotonic clock."""
+
+    utc_ms: int
+    mono_s: float
+
+
+@runtime_checkable
+class TimeSource(Protocol):
+    """A sensor that also knows the time, such as a GNSS receiver."""
+
+    def time_offer(self) -> TimeOffer | None:
+        """The time of the last read(), None if that did not tell it."""
+
+
+class Output(Protocol):
+    """A siren or a light. Off when it is opened, off when it is closed, and off when the agent is gone."""
+
+    output_id: str
+
+    def open(self) -> None:
+        """Take the line and switch it off. Raises SensorUnavailable (or SensorRefused)."""
+
+    def set(self, on: bool) -> None:
+        """Raises SensorUnavailable if it cannot."""
+
+    def close(self) -> None:
+        """Switch off and let go. May be called twice, or after a failed open()."""

@@ -4,7 +4,8 @@
 #   sh provisioning/lock.sh --upgrade   take the newest versions that fit
 #
 # requirements.lock       what the box runs; Python 3.11 and newer, x86-64 and aarch64
-# requirements-demo.lock  that, the demo's broker, and what builds the project
+# requirements-gpio.lock  that, and gpiod (LGPL) for boxes with GPIO lines
+# requirements-demo.lock  what the box runs, the demo's broker, and what builds the project
 # requirements-dev.lock   that, and the tools of tests and lint
 set -eu
 
@@ -39,6 +40,7 @@ main() {
   # The largest set first: the smaller ones are held to its versions, so that what is tested is what runs.
   echo "setuptools>=77" | lock requirements-dev.lock "$@" --extra demo --extra dev -
   echo "setuptools>=77" | lock requirements-demo.lock --constraint provisioning/requirements-dev.lock --extra demo -
+  lock requirements-gpio.lock --constraint provisioning/requirements-dev.lock --extra gpio
   lock requirements.lock --constraint provisioning/requirements-dev.lock
 }
 

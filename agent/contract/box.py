@@ -48,6 +48,19 @@ class CameraHealth(Part):
     bugs: int | None = Field(default=None, ge=1, description="times a stage failed and was started anew, since start")
 
 
+class SensorHealth(Part):
+    state: Literal["ok", "opening", "silent", "invalid", "stuck"]
+    name: str | None = Field(default=None, description="what people call it, from the configuration")
+    age_s: float | None = Field(default=None, ge=0, description="since its last good value")
+    values: dict[str, float] = Field(default_factory=dict, description="the last good value per quantity")
+    error: str | None = None
+
+
+class OutputHealth(Part):
+    on: bool
+    error: str | None = None
+
+
 class OutboxHealth(Part):
     rows: int = Field(ge=0, description="messages not acknowledged yet")
     bytes: int = Field(ge=0)
@@ -87,6 +100,8 @@ class Health(Part):
     runtime: str | None = Field(default=None, description="inference runtime and its version")
     model: str | None = Field(default=None, description="model pack in use")
     cameras: dict[str, CameraHealth] = Field(default_factory=dict)
+    sensors: dict[str, SensorHealth] | None = None
+    outputs: dict[str, OutputHealth] | None = None
     outbox: OutboxHealth | None = None
     link: LinkHealth | None = None
     evidence: EvidenceHealth | None = Field(default=None, description="where there are pictures")

@@ -30,7 +30,8 @@ Severity = Literal["info", "warning", "critical"]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # Built when first made: a box uses a few of the kinds, and each takes a quarter of a megabyte.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Evidence(Body):
@@ -293,6 +294,80 @@ class Counts(Body):
     seen_s: float = Field(ge=0, description="seconds of the interval in which the camera gave pictures")
 
 
+# ---- sensors ---------------------------------------------------------------------------------------------------------
+
+
+class Quantity(Body):
+    """A further quantity of the same reading."""
+
+    quantity: str
+    value: float
+    unit: str
+
+
+class Reading(Body):
+    """What a sensor measured: said when it has changed by its deadband, and at its heartbeat."""
+
+    kind: Literal["reading"] = "reading"
+    quantity: str | None = Field(default=None, description="which one; absent for a sensor that has only one")
+    value: float
+    unit: str = Field(description="one of a closed list, such as °C, µg/m³, m; see the handbook")
+    more: tuple[Quantity, ...] | None = Field(default=None, description="what else was measured at the same moment")
+
+
+class SensorAlert(Body):
+    """What all alerts about a sensor carry: raised and cleared under one id."""
+
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    quantity: str | None = Field(
+        default=None, description="which one; absent for a sensor that has only one, or for all"
+    )
+    name: str | None = Field(default=None, description="what people call it, from the configuration")
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
+class SensorLimit(SensorAlert, Alert):
+    """A quantity passed a limit of the configuration (raised), or came back behind it (cleared)."""
+
+    kind: Literal["sensor-limit"] = "sensor-limit"
+    bound: Literal["above", "below", "rising", "falling"]
+    limit: float = Field(description="in `unit`")
+    value: float = Field(description="at this moment; for rising and falling the change, per minute")
+    unit: str = Field(description="as in readings; for rising and falling with /min behind it")
+
+
+class Input(SensorAlert, Alert):
+    """A contact is on (raised) or off again (cleared): door open, tampered with, mains lost. `rule` is its id."""
+
+    kind: Literal["input"] = "input"
+
+
+class SensorSilent(SensorAlert):
+    """A sensor does not answer, or never tells one of its quantities."""
+
+    kind: Literal["sensor-silent"] = "sensor-silent"
+    reason: str | None = Field(default=None, description="what the driver said")
+
+
+class SensorInvalid(SensorAlert):
+    """A sensor answers, but with what cannot be true: wrong checksums, values outside its range."""
+
+    kind: Literal["sensor-invalid"] = "sensor-invalid"
+    reason: str | None = Field(default=None, description="what was found and what was wanted")
+
+
+class SensorStuck(SensorAlert):
+    """A quantity has not moved for longer than the configuration takes for natural; its readings are withheld."""
+
+    kind: Literal["sensor-stuck"] = "sensor-stuck"
+    value: float
+    unit: str
+
+
+SensorBody = Reading | SensorLimit | Input | SensorSilent | SensorInvalid | SensorStuck
+
+
 AnyBody = Annotated[
     Crossing
     | ZoneEnter
@@ -311,7 +386,8 @@ AnyBody = Annotated[
     | CameraFault
     | Gap
     | NewLedger
-    | Counts,
+    | Counts
+    | SensorBody,
     Field(discriminator="kind"),
 ]
 

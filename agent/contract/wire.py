@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_args
 
 import cbor2
 from pydantic import TypeAdapter, ValidationError
@@ -108,12 +109,22 @@ KEYS: dict[str, int] = {
     "not_stored": 112,
     "given_up": 113,
     "colour": 114,
+    # Sensors: 130 to 149.
+    "quantity": 130,
+    "more": 131,
+    "bound": 132,
+    "limit": 133,
+    "name": 134,
+    "sensors": 135,
+    "age_s": 136,
+    "values": 137,
+    "outputs": 138,
+    "on": 139,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""
 
 _NAMES = {number: name for name, number in KEYS.items()}
-_ANY_BODY: TypeAdapter[AnyBody] = TypeAdapter(AnyBody)
 _LEDGER_FIELDS = frozenset({"epoch", "seq", "time", "up", "boot", "clock", "late"})
 _MAX_DEPTH = 16  # nothing of ours is deeper than 4; a hostile payload must not reach Python's recursion limit
 
@@ -156,6 +167,16 @@ class Message:
 def body_json(body: Body) -> str:
     """A body as the outbox keeps it: the JSON object that `encode` puts the ledger fields in front of."""
     return body.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def read_body(text: str) -> Body:
+    """What `body_json` made. Raises PayloadError."""
+    try:
+        return _any_body().validate_json(text, extra="ignore")
+    except ValidationError as exc:
+        raise PayloadError(
+            f"{text[:60]!r} is no body of this contract: {exc.errors(include_url=False)[0]['msg']}"
+        ) from exc
 
 
 def encode(envelope: Envelope, body: str, form: Form) -> bytes:
@@ -211,19 +232,20 @@ def parse(payload: bytes) -> Message:
         body = {name: value for name, value in fields.items() if name not in _LEDGER_FIELDS}
         if body.get("kind") not in KINDS:
             return Message(envelope, None, fields)
-        return Message(envelope, _ANY_BODY.validate_python(body, extra="ignore"), fields)
+        return Message(envelope, _any_body().validate_python(body, extra="ignore"), fields)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"message of kind {fields.get('kind')!r}: {where}: {first['msg']}") from exc
 
 
-def _kinds() -> frozenset[str]:
-    mapping: dict[str, Any] = _ANY_BODY.json_schema()["discriminator"]["mapping"]
-    return frozenset(mapping)
+@cache
+def _any_body() -> TypeAdapter[AnyBody]:
+    """Made when something is read: a box mostly writes, and it takes 2 MB."""
+    return TypeAdapter(AnyBody)
 
 
-KINDS = _kinds()
+KINDS = frozenset(str(body.model_fields["kind"].default) for body in get_args(get_args(AnyBody)[0]))
 """Every kind of body this version can send."""
 
 

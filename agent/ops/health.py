@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.clock import Clock
-from agent.contract.box import CameraHealth, EvidenceHealth, Health, OutboxHealth
+from agent.contract.box import CameraHealth, EvidenceHealth, Health, OutboxHealth, OutputHealth, SensorHealth
 from agent.evidence import EvidenceStore
 from agent.outbox import Depth, Outbox
+from agent.sensing import Sensing, SensorState
 from agent.uplink import Uplink
 from agent.vision.worker import CameraWorker
 from drivers.inference import TfliteDetector
@@ -28,6 +29,7 @@ class HealthReport:
         uplink: Uplink | None,
         workers: Sequence[CameraWorker],
         clock: Clock,
+        sensing: Sensing | None = None,
     ) -> None:
         self._version = version
         self._detector = detector
@@ -36,6 +38,7 @@ class HealthReport:
         self._uplink = uplink
         self._workers = workers
         self._clock = clock
+        self._sensing = sensing
         self._started_s = clock.mono_s()
         self._made_s = float("-inf")
 
@@ -54,6 +57,8 @@ class HealthReport:
             runtime=self._detector.runtime,
             model=self._detector.pack.label,
             cameras={worker.camera_id: _camera(worker) for worker in self._workers},
+            sensors=self._sensors(),
+            outputs=self._outputs(),
             outbox=_outbox(self._outbox.depth(), now.wall_ms),
             link=status.health() if status else None,
             evidence=_pictures(self._evidence, status.pictures_given_up if status else 0),
@@ -61,6 +66,26 @@ class HealthReport:
             rss_bytes=rss_bytes(),
             disk_free_bytes=disk_free_bytes(self._outbox.path.parent),
         )
+
+    def _sensors(self) -> dict[str, SensorHealth] | None:
+        """None on a box without: the pulse of one that has only cameras stays as small as it was."""
+        states = self._sensing.states() if self._sensing else {}
+        now_s = self._clock.mono_s()
+        return {sensor_id: _sensor(state, now_s) for sensor_id, state in states.items()} or None
+
+    def _outputs(self) -> dict[str, OutputHealth] | None:
+        states = self._sensing.output_states() if self._sensing else {}
+        return {name: OutputHealth(on=state.on, error=state.error) for name, state in states.items()} or None
+
+
+def _sensor(state: SensorState, now_s: float) -> SensorHealth:
+    return SensorHealth(
+        state=state.state,
+        name=state.name,
+        age_s=None if state.good_mono_s is None else round(max(now_s - state.good_mono_s, 0.0), 1),
+        values=state.values,
+        error=state.error,
+    )
 
 
 def _camera(worker: CameraWorker) -> CameraHealth:

@@ -34,6 +34,25 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "camera {id}: no line and no zone yet: it counts nothing",
         "máy quay {id}: chưa có vạch hay vùng nào: sẽ không đếm gì",
     ),
+    "sensor-ok": (
+        "sensor {id}: fine, {values}",
+        "cảm biến {id}: tốt, {values}",
+    ),
+    "sensor-quiet": (
+        "sensor {id}: open, but it told nothing in {seconds:.0f} s; it may have nothing to tell",
+        "cảm biến {id}: đã mở nhưng không gửi gì trong {seconds:.0f} giây; có thể không có gì để báo",
+    ),
+    "sensor-bad": ("sensor {id}: PROBLEM: {why}", "cảm biến {id}: LỖI: {why}"),
+    "sensor-absurd": (
+        "sensor {id}: PROBLEM: it answers with what cannot be true; no reading of it would be sent: {why}",
+        "cảm biến {id}: LỖI: trả lời giá trị không thể đúng; sẽ không gửi số đo nào: {why}",
+    ),
+    "sensor-hangs": (
+        "sensor {id}: PROBLEM: its driver has not come back for {seconds:.0f} s; unplug it and plug it in again",
+        "cảm biến {id}: LỖI: trình điều khiển không phản hồi trong {seconds:.0f} giây; hãy rút ra và cắm lại",
+    ),
+    "output-ok": ("output {id}: fine, switched off", "đầu ra {id}: tốt, đang tắt"),
+    "output-bad": ("output {id}: PROBLEM: {why}", "đầu ra {id}: LỖI: {why}"),
     "broker-ok": ("broker {broker}: fine, it lets us in", "máy chủ MQTT {broker}: tốt, cho phép kết nối"),
     "broker-bad": (
         "broker {broker}: PROBLEM: {why}; the agent would store its events and go on trying",
@@ -61,9 +80,22 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (
-        "no camera is plugged in; a network camera needs its rtsp:// address",
-        "không có máy quay nào cắm vào máy; máy quay mạng cần địa chỉ rtsp://",
+        "no camera found; one in the network that knows no ONVIF needs its address, rtsp:// or http://",
+        "không tìm thấy máy quay nào; máy quay mạng không hỗ trợ ONVIF cần địa chỉ rtsp:// hoặc http://",
     ),
+    "onvif-login": (
+        "a camera tells its streams to a user only: gateway-agent devices --credentials FILE",
+        "có máy quay chỉ cho biết luồng hình khi đăng nhập: gateway-agent devices --credentials FILE",
+    ),
+    "paste-sensors": (
+        "for sensors there are these; what a device measures, its manual tells:",
+        "các cổng dùng được cho cảm biến; thiết bị đo gì thì xem tài liệu của nó:",
+    ),
+    "accelerators": (
+        "what could do the detector's work beside the processor:",
+        "thiết bị tăng tốc có thể thay bộ xử lý nhận dạng:",
+    ),
+    "looked-for": ("looked for and not found: {what}", "đã tìm nhưng không thấy: {what}"),
     "paste": (
         "paste what you need into the configuration, then draw lines and run `gateway-agent check`:",
         "chép phần cần dùng vào tệp cấu hình, thêm vạch rồi chạy `gateway-agent check`:",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.errors import UplinkDown
 from agent.ops.words import say
+from agent.sensing import SensorWatch
+from agent.sensors import make_outputs, make_sensors, manner
 from agent.uplink.subscriber import Subscriber
-from drivers.base import CameraRefused, DriverError
+from drivers.base import CameraRefused, DriverError, Output, Reading, Sensor, SensorInvalid
 from drivers.inference import open_detector
 
 _FIRST_FRAME_S = 12.0
+_SENSOR_HANGS_S = 15.0  # beyond its own timeout
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
     )
     _model(settings)
     problems = sum(not _camera(camera) for camera in settings.camera)
+    sensors = make_sensors(settings.sensor)
+    for sensor, driver in zip(settings.sensor, sensors, strict=True):
+        problems += not _sensor(driver, SensorWatch(driver, manner(sensor), clock=SystemClock()))
+    problems += sum(not _output(output) for output in make_outputs(settings))
     problems += not _outbox(settings.outbox.path)
     if any(wants_evidence(camera) for camera in settings.camera):
         problems += not _evidence(settings.evidence.path)
@@ -49,7 +57,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(settings: Config) -> None:
-    detector = open_detector(settings.detector.pack, settings.detector.threads)
+    detector = open_detector(
+        settings.detector.pack,
+        settings.detector.threads,
+        delegate=settings.detector.delegate,
+        delegate_options=settings.detector.delegate_options,
+    )
     picture = np.full((480, 640, 3), 114, np.uint8)
     detector.detect(picture, 0.3)  # the first look also prepares the network
     began_s = time.monotonic()
@@ -81,6 +94,65 @@ def _camera(camera: CameraConfig) -> bool:
         print(say("camera-differs", id=camera.id, asked=f"{asked[0]} x {asked[1]}", granted=f"{width} x {height}"))
     if not camera.line and not camera.zone:
         print(say("camera-no-rule", id=camera.id))
+    return True
+
+
+def _sensor(driver: Sensor, watch: SensorWatch) -> bool:
+    """Asked once, in a thread: a driver that hangs must not keep a technician on the pole."""
+    found: list[Reading] = []
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            driver.open()
+            found.extend(driver.read(watch.timeout_s))
+        except Exception as exc:  # told below, where it can be told
+            failed.append(exc)
+        finally:
+            driver.close()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    began_s = time.monotonic()
+    thread.start()
+    thread.join(watch.timeout_s + _SENSOR_HANGS_S)
+    seconds = time.monotonic() - began_s
+    if thread.is_alive():
+        print(say("sensor-hangs", id=driver.sensor_id, seconds=seconds))
+        return False
+    if failed and not isinstance(failed[0], DriverError):
+        raise failed[0]  # a bug in the driver is no answer of the sensor's
+    if failed:
+        said = _tail(failed[0], f"sensor {driver.sensor_id}")
+        is_absurd = isinstance(failed[0], SensorInvalid)
+        print(say("sensor-absurd" if is_absurd else "sensor-bad", id=driver.sensor_id, why=said))
+        return False
+    if not found:
+        print(say("sensor-quiet", id=driver.sensor_id, seconds=seconds))
+        return True
+    wrong = [f"{reading.quantity}: {why}" for reading in found if (why := watch.judge(reading)) is not None]
+    if wrong:
+        print(say("sensor-absurd", id=driver.sensor_id, why="; ".join(wrong)))
+        return False
+    print(say("sensor-ok", id=driver.sensor_id, values=", ".join(_value(reading) for reading in found)))
+    return True
+
+
+def _value(reading: Reading) -> str:
+    if reading.unit == "bool":
+        return f"{reading.quantity} {'on' if reading.value else 'off'}"
+    unit = {"1": "", "°": "°"}.get(reading.unit, f" {reading.unit}")
+    return f"{reading.quantity} {reading.value:.8g}{unit}"
+
+
+def _output(output: Output) -> bool:
+    try:
+        output.open()
+    except DriverError as exc:
+        print(say("output-bad", id=output.output_id, why=_tail(exc, f"output {output.output_id}")))
+        return False
+    finally:
+        output.close()
+    print(say("output-ok", id=output.output_id))
     return True
 
 

@@ -21,6 +21,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.pack or list_packs():
         try:
             pack = load_pack(find_pack(name))
+            variants = [load_pack(pack.path, variant=variant) for variant in pack.manifest.variant]
         except ModelPackError as exc:
             print(f"model: {exc}", file=sys.stderr)
             problems += 1
@@ -28,4 +29,6 @@ def run(args: argparse.Namespace) -> int:
         manifest = pack.manifest
         size = f"{manifest.input.width_px}x{manifest.input.height_px}"
         print(f"{pack.label}: fine; {size}, {manifest.quantisation}, {len(pack.weights)} bytes, {manifest.licence}")
+        for variant in variants:
+            print(f"  for {variant.variant}: fine, {len(variant.weights)} bytes")
     return 1 if problems else 0

@@ -64,7 +64,12 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 if the recording or the output gave out; what could be played is written all the same."""
     settings = config.load(args.config)
     camera = settings.camera_named(args.camera)
-    detector = open_detector(settings.detector.pack, settings.detector.threads)
+    detector = open_detector(
+        settings.detector.pack,
+        settings.detector.threads,
+        delegate=settings.detector.delegate,
+        delegate_options=settings.detector.delegate_options,
+    )
     start: datetime | None = args.start
     raised = itertools.count(1)
     pipeline = make_pipeline(

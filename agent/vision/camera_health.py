@@ -2,8 +2,8 @@
 
 Frame in, findings out, two looks a second; reads no clock, opens no file. A fault is raised once it has been there for
 some seconds, within ten of its beginning, and cleared once it has been gone for some, under the same alert. What is
-usual is learned by day and by night apart (`agent.vision.usual`): until a minute of it is known, only darkness
-and overexposure are told.
+usual is learned by day and by night apart (`agent.vision.usual`): until a minute of it is known, only dark,
+overexposed and frozen are told.
 
 What must not raise anything, and why it does not:
   headlights, lightning, exposure hunting   pass before a fault has lasted long enough
@@ -24,6 +24,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,8 @@ _MOST = 0.7
 _REPLACED = 0.15
 _STAYS = 0.1
 _LEAST_FALL = 0.2
-_FALL = 0.7  # share of the whole fall that two looks may see of a lorry that then stands
-_FOUND, _FOUND_BETTER = 0.2, 0.1  # correlation at another place, and by how much more than where it should be
+_FALL = 0.65  # share of the whole fall from one look to the next; a lorry that is to stop makes half of it at most
+_FOUND, _FOUND_BETTER = 0.28, 0.1  # correlation at another place, and by how much more than where it should be
 _SEARCH_AFTER_S, _SEARCH_EVERY_S = 1.5, 1.5
 
 _REMEMBER_EVERY_S = 3600.0
@@ -264,11 +265,10 @@ class CameraHealth:
         return now.place is not None and _is_better(now.place, here)
 
     def _came_suddenly(self, from_s: float) -> bool:
-        """The scene went in one or two looks, which is how no vehicle that then stands comes in."""
+        """The scene went from one look to the next, which is how no vehicle that then stands comes in."""
         past = [met for at_s, met in self._now.met if at_s >= from_s]
         low, top = float(np.mean(past[-3:])), max(past)
-        falls = [met - min(past[i + 1 : i + 3]) for i, met in enumerate(past[:-1])]
-        return top - low >= _LEAST_FALL and max(falls) >= _FALL * (top - low)
+        return top - low >= _LEAST_FALL and max(a - b for a, b in pairwise(past)) >= _FALL * (top - low)
 
     def _learn(self, look: Look, step_s: float) -> None:
         now, match = self._now, self._now.match
@@ -316,7 +316,7 @@ class CameraHealth:
     def _hidden(self, mono_s: float) -> dict[Fault, float]:
         """The scene is gone, nothing blank took its place, and it is nowhere else."""
         now = self._now
-        if now.hidden_since_s is None or now.match is None:
+        if now.hidden_since_s is None or now.match is None or "elsewhere" in now.present_since_s:
             return {}
         hidden_s = mono_s - now.hidden_since_s
         if hidden_s < (_SUDDEN_S if now.is_sudden else _SLOW_S):

@@ -38,6 +38,7 @@ _LEAST_WITNESSES = 12
 _LOST_LIKENESS = 0.25
 _LOST_STRENGTH = 0.12
 _LEAST_STATIC = 0.1
+_MET = 0.5  # of a witness's usual likeness
 _BLANK = 0.3  # of the block's usual energy
 _BLOWN = 245.0
 _BLURRED_FINE = -1.2  # natural logarithms of energy
@@ -47,6 +48,7 @@ _LEAST_SHARP = 5
 
 _FURTHEST_TURN_DEG, _TURN_STEP_DEG = 18, 3
 _ZOOMS = tuple(1.06**n for n in range(-6, 7))
+_FURTHEST_SHIFT = 0.25  # of the width, right or down; what moved by more shows another scene
 _LEAST_SHIFT = 0.02  # of the width: wind shakes a pole by less
 
 
@@ -214,7 +216,7 @@ class View:
         witnesses = self._witnesses(eye)
         if not witnesses.any():
             return 0.0
-        return float((self._likeness(eye, look.gradient) >= 0.5 * self.likeness)[witnesses].mean())
+        return float((self._likeness(eye, look.gradient) >= _MET * self.likeness)[witnesses].mean())
 
     def _witnesses(self, eye: Eye) -> Bools:
         return (self.likeness >= _WITNESS) & eye.seen_blocks
@@ -280,6 +282,9 @@ def shifted(a: Field, b: Field) -> Place:
     """Where b is in a by the best of all shifts, without a turn or a zoom; both evened."""
     products = np.fft.ifft2(np.fft.fft2(a) * np.conj(np.fft.fft2(b))).real
     high, wide = products.shape
+    # Further away too little of the scene is left to be found, and chance finds it more often than sense does.
+    reach = round(_FURTHEST_SHIFT * wide)
+    products[reach + 1 : -reach] = products[:, reach + 1 : -reach] = 0.0
     row, column = divmod(int(products.argmax()), wide)
     y, x = ((v + n // 2) % n - n // 2 for v, n in ((row, high), (column, wide)))
     return Place(float(products[row, column]) / _lengths(a, b), (x / wide, y / wide))

@@ -2,6 +2,7 @@
 
 Camera to decoder, on the decoder's stdin: one line of JSON, the Request, then one byte per frame wanted.
 Decoder to camera, on its stdout: one line of JSON each, `{"opened": ...}`, `{"frame": ...}` or `{"failed": ...}`.
+A failure has a "reason" for the program ("refused" is one that waiting does not mend) and may have "words" for people.
 Pixels go through one shared piece of memory. The decoder writes it only between being asked and answering, the camera
 reads it only between the answer and asking again: so there is nothing to lock, and only frames that somebody waits for
 are converted and copied. Closing stdin ends the decoder.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 MAX_PIXELS = 4096 * 4096
 """The largest picture that is accepted, as width times height."""
@@ -23,25 +24,37 @@ WANT_FRAME = b"."
 
 MAX_LINE_BYTES = 16_384
 
+SourceKind = Literal["ffmpeg", "mjpeg", "snapshot", "program"]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What to open and how. Goes over a pipe, never into argv or the environment: url may hold a login."""
 
-    url: str
+    kind: SourceKind
+    url: str = ""  # with the login for ffmpeg, without it for mjpeg and snapshot
+    user: str | None = None
+    password: str | None = None
+    program: tuple[str, ...] = ()  # what to start and read Y4M from; "{fd}" becomes the number of the pipe to write to.
+    # With ffmpeg: it decodes, and gets the stream's packets on its stdin.
+    hint: str = ""  # for program: what to do if it cannot be started or gives nothing
+    hardware: str = ""  # for ffmpeg: the name of the hardware's decoders, "" for the processor
     memory_fd: int
     parent_pid: int
     fps: float | None
     open_timeout_s: float
     read_timeout_s: float
-    thorough: bool  # look longer at the stream before saying what it is: slower, for cameras that announce nothing
+    thorough: bool = (
+        False  # look longer at the stream before saying what it is: slower, for those that announce nothing
+    )
 
     def to_line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @staticmethod
     def from_line(line: bytes) -> Request:
-        return Request(**json.loads(line))
+        fields = json.loads(line)
+        return Request(**{**fields, "program": tuple(fields.get("program", ()))})
 
 
 def message_line(kind: str, **fields: Any) -> bytes:

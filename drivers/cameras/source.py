@@ -1,6 +1,7 @@
 """The front door: from the source string in a configuration to a camera.
 
-    file:clip.mp4   file:folder-of-pictures/   rtsp://host[:port]/path   v4l2:/dev/v4l/by-id/...
+    file:clip.mp4   file:folder-of-pictures/   rtsp://host[:port]/path   v4l2:/dev/v4l/by-id/...   csi:0
+    http[s]://host[:port]/path (MJPEG)   snapshot:http[s]://host[:port]/path (one JPEG, asked for again and again)
 
 Another kind can be added by an installed package that names a maker for it in its entry points, in the group below; how
 to write one is in `drivers/README.md`.
@@ -11,6 +12,7 @@ screenshots.
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, cast
@@ -18,11 +20,21 @@ from urllib.parse import urlsplit
 
 from drivers.base import Camera, DriverError
 from drivers.cameras.credentials import Credentials
+from drivers.cameras.csi import CsiCamera
 from drivers.cameras.decoder import NetworkCamera
 from drivers.cameras.file import FileCamera
+from drivers.cameras.hardware import hardware_here
+from drivers.cameras.http_camera import HttpPictures
 from drivers.cameras.v4l2 import V4l2Camera
 
-_EXAMPLES = "file:clip.mp4, rtsp://10.0.0.21/stream1, v4l2:/dev/v4l/by-id/usb-..."
+_EXAMPLES = (
+    "file:clip.mp4, rtsp://10.0.0.21/stream1, http://10.0.0.21/mjpg, snapshot:http://10.0.0.21/image.jpg, "
+    "v4l2:/dev/v4l/by-id/usb-..., csi:0"
+)
+_HTTP = ("http", "https")
+_MOST_CSI = 7
+# Cheap cameras take the login as a part of the address; {user} and {password} there are filled in where nobody sees it.
+_LOGIN_IN_URL = re.compile(r"(?i)(?:pass(?:word|wd)?|pwd)=(?!\{password\})[^&]")
 
 PLUGIN_GROUP = "gateway_agent.cameras"
 
@@ -40,8 +52,19 @@ class SourceError(DriverError, ValueError):
 def check_source(source: str) -> None:
     """Raises SourceError (a ValueError) with a sentence if no camera can be made from this string. Opens nothing."""
     scheme, address = _split(source)
-    if scheme == "rtsp":
+    if scheme == "rtsp" or scheme in _HTTP:
         _check_url(source)
+    elif scheme == "snapshot":
+        if _scheme_of(address) not in _HTTP:
+            raise SourceError(
+                f"source {_masked(source)!r} names no web address; write for example snapshot:http://10.0.0.21/image.jpg"
+            )
+        _check_url(address)
+    elif scheme == "csi":
+        if not (address.isascii() and address.isdigit() and int(address) <= _MOST_CSI):
+            raise SourceError(
+                f"source {source!r}: wanted the number of a ribbon-cable camera, 0 to {_MOST_CSI}; write csi:0"
+            )
     elif scheme == "file":
         if not address:
             raise SourceError("source 'file:' names no file; write for example file:clip.mp4")
@@ -53,10 +76,6 @@ def check_source(source: str) -> None:
             )
     elif _plugin(scheme) is not None:
         return
-    elif scheme == "csi":
-        raise SourceError(
-            f"source {source!r}: ribbon-cable (CSI) cameras are not supported by this version; supported: {_EXAMPLES}"
-        )
     else:
         added = "".join(f", {plugin.name}:..." for plugin in entry_points(group=PLUGIN_GROUP))
         raise SourceError(f"source {_masked(source)!r}: unknown kind {scheme!r}; supported: {_EXAMPLES}{added}")
@@ -70,14 +89,16 @@ def make_camera(
     height_px: int | None = None,
     fps: float | None = None,
     credentials: Credentials | None = None,
+    hardware_decode: bool = False,
     realtime: bool = True,
     loop: bool = False,
 ) -> Camera:
     """A camera that is not open yet.
 
-    width_px, height_px: asked of a USB camera, which may grant something else; others have the size they have.
+    width_px, height_px: asked of a USB camera, which may grant something else, and of a ribbon-cable camera; others
+    have the size they have.
     fps: at most so many frames a second are delivered, None for all (a folder of pictures: its pace, None for 1).
-    credentials: for network cameras.
+    credentials: for network cameras. hardware_decode: of rtsp, by what the board has for it.
     realtime, loop: for recordings; see `drivers.cameras.file`.
     Raises SourceError as `check_source` does.
     """
@@ -86,7 +107,14 @@ def make_camera(
     if scheme == "file":
         return FileCamera(camera_id, Path(address), fps=fps, realtime=realtime, loop=loop)
     if scheme == "rtsp":
-        return NetworkCamera(camera_id, f"rtsp:{address}", fps=fps, credentials=credentials)
+        hardware = hardware_here() if hardware_decode else ""
+        return NetworkCamera(camera_id, f"rtsp:{address}", fps=fps, credentials=credentials, hardware=hardware)
+    if scheme in _HTTP:
+        return HttpPictures(camera_id, source, "mjpeg", fps=fps, credentials=credentials)
+    if scheme == "snapshot":
+        return HttpPictures(camera_id, address, "snapshot", fps=fps, credentials=credentials)
+    if scheme == "csi":
+        return CsiCamera(camera_id, int(address), width_px=width_px, height_px=height_px, fps=fps)
     if scheme == "v4l2":
         return V4l2Camera(camera_id, Path(address), width_px=width_px, height_px=height_px, fps=fps)
     plugin = _plugin(scheme)
@@ -105,6 +133,10 @@ def _split(source: str) -> tuple[str, str]:
     return scheme.lower(), address
 
 
+def _scheme_of(url: str) -> str:
+    return url.partition(":")[0].lower()
+
+
 def _check_url(source: str) -> None:
     if any(c.isspace() or not c.isprintable() for c in source):
         raise SourceError(f"source {_masked(source)!r} holds blanks or unprintable characters")
@@ -118,8 +150,15 @@ def _check_url(source: str) -> None:
             f"source {_masked(source)!r} holds a login; write the address alone and put user and password into "
             "the camera's credentials file, so that they do not end up in logs"
         )
+    if _LOGIN_IN_URL.search(source):
+        raise SourceError(
+            f"source '{_scheme_of(source)}://{url.hostname}/…' holds a password; write {{user}} and {{password}} in "
+            "its place, and put the login into the camera's credentials file"
+        )
     if not url.hostname:
-        raise SourceError(f"source {source!r} names no host; write for example rtsp://10.0.0.21/stream1")
+        raise SourceError(
+            f"source {source!r} names no host; write for example {_scheme_of(source)}://10.0.0.21/stream1"
+        )
     if port == 0:
         raise SourceError(f"source {source!r}: port 0 cannot be connected to")
 

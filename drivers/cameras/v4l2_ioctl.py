@@ -95,4 +95,5 @@ def _next(fd: int, request: int, question: bytes) -> bytes | None:
 
 
 def _text(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    """As far as it can be shown: a device chooses its own name."""
+    return "".join(c for c in raw.split(b"\0", 1)[0].decode("utf-8", "replace") if c.isprintable())

@@ -120,6 +120,9 @@ class Manifest(_Table):
     licence: str = Field(min_length=1, description="SPDX expression of the weights")
     quantisation: Literal["int8", "float16", "float32"]
     weights: HeldFile
+    variant: dict[str, HeldFile] = Field(
+        default_factory=dict, description="accelerator -> the same network compiled for it; see models/README.md"
+    )
     anchors: HeldFile | None = None
     labels: Labels
     input: InputTensor
@@ -132,6 +135,7 @@ class Manifest(_Table):
 class ModelPack:
     """A pack whose files have been read, held to their hashes, and fit together.
 
+    variant: whose weights these are: None for the pack's own, else a name among the manifest's variants.
     weights: the bytes that were hashed, so that what runs is what was checked.
     outputs: the network's output tensors, in its own order.  decoder: built for them.
     input_raw: uint8 (256,), for a pixel value the byte to put into the input tensor; None for float inputs.
@@ -139,6 +143,7 @@ class ModelPack:
 
     path: Path
     manifest: Manifest
+    variant: str | None
     weights: bytes
     outputs: tuple[TensorSpec, ...]
     decoder: Decoder
@@ -170,26 +175,31 @@ def list_packs() -> list[str]:
     return sorted({manifest.parent.name for root in BUNDLED for manifest in root.glob(f"*/{MANIFEST}")})
 
 
-def load_pack(path: str | Path) -> ModelPack:
-    """Read and check a pack. Raises ModelPackError naming pack, file, what was found, wanted, and what to do."""
+def load_pack(path: str | Path, *, variant: str | None = None) -> ModelPack:
+    """Read and check a pack. Raises ModelPackError naming pack, file, what was found, wanted, and what to do.
+
+    variant: take the weights made for this accelerator, where the pack has some; else its own.
+    """
     path = Path(path)
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise ModelPackError(f"model pack {path}: found {found}; wanted a folder with {MANIFEST}; check the path")
     manifest = _read_manifest(path)
-    weights = _read_held(path, manifest.weights)
+    variant = variant if variant in manifest.variant else None
+    held = manifest.weights if variant is None else manifest.variant[variant]
+    weights = _read_held(path, held)
     columns = _columns(path, manifest, _read_held(path, manifest.labels))
     anchors = _anchors(path, manifest)
-    inputs, outputs = _tensors(path, manifest, weights)
-    input_raw = _check_input(path, manifest, inputs)
+    inputs, outputs = _tensors(path, held.file, weights)
+    input_raw = _check_input(path, manifest, held.file, inputs)
     try:
         decoder = _decoder(manifest, outputs, columns, anchors)
     except HeadMismatch as exc:
         raise ModelPackError(
-            f"model pack {path}: {manifest.weights.file}: {exc}; decoder.kind is {manifest.decoder.kind!r}: "
+            f"model pack {path}: {held.file}: {exc}; decoder.kind is {manifest.decoder.kind!r}: "
             f"correct [decoder], [labels] or [anchors] in {MANIFEST}, or the weights"
         ) from exc
-    return ModelPack(path, manifest, weights, outputs, decoder, input_raw)
+    return ModelPack(path, manifest, variant, weights, outputs, decoder, input_raw)
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -269,14 +279,13 @@ def _anchors(path: Path, manifest: Manifest) -> npt.NDArray[np.float32] | None:
     return anchors.astype(np.float32)
 
 
-def _tensors(path: Path, manifest: Manifest, weights: bytes) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
+def _tensors(path: Path, file: str, weights: bytes) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
     try:
         network = open_interpreter(weights, threads=1)
         inputs, outputs = network.get_input_details(), network.get_output_details()
     except (ValueError, RuntimeError) as exc:
         raise ModelPackError(
-            f"model pack {path}: {manifest.weights.file} is not a TFLite network that this runtime reads: {exc}; "
-            f"export it again"
+            f"model pack {path}: {file} is not a TFLite network that this runtime reads: {exc}; export it again"
         ) from exc
     return [_spec(d) for d in inputs], tuple(_spec(d) for d in outputs)
 
@@ -287,13 +296,15 @@ def _spec(details: dict[str, Any]) -> TensorSpec:
     return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
 
 
-def _check_input(path: Path, manifest: Manifest, inputs: Sequence[TensorSpec]) -> npt.NDArray[np.uint8] | None:
+def _check_input(
+    path: Path, manifest: Manifest, file: str, inputs: Sequence[TensorSpec]
+) -> npt.NDArray[np.uint8] | None:
     want = manifest.input
     shape = (1, want.height_px, want.width_px, 3)
     found = [f"{spec.dtype} {list(spec.shape)}" for spec in inputs]
     if found != [f"{want.dtype} {list(shape)}"]:
         raise ModelPackError(
-            f"model pack {path}: {manifest.weights.file} takes {' and '.join(found)}; {MANIFEST} says one input, "
+            f"model pack {path}: {file} takes {' and '.join(found)}; {MANIFEST} says one input, "
             f"{want.dtype} {list(shape)} (batch, height, width, channels); correct [input] or the weights"
         )
     if want.dtype == "float32":
@@ -301,7 +312,7 @@ def _check_input(path: Path, manifest: Manifest, inputs: Sequence[TensorSpec]) -
     spec = inputs[0]
     if not spec.scale:
         raise ModelPackError(
-            f"model pack {path}: {manifest.weights.file}: input {spec.name} is {spec.dtype} without a scale; "
+            f"model pack {path}: {file}: input {spec.name} is {spec.dtype} without a scale; "
             f"export it with quantised inputs"
         )
     real = np.arange(256) * want.scale + want.offset

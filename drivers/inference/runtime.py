@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 from drivers.base import DriverError
@@ -37,9 +38,23 @@ def runtime_name() -> str:
     return _load()[1]
 
 
-def open_interpreter(weights: bytes, threads: int) -> Any:
+def open_interpreter(
+    weights: bytes, threads: int, delegate_library: str | None = None, delegate_options: Mapping[str, str] | None = None
+) -> Any:
     """An interpreter over weights held in memory, tensors not yet allocated.
 
-    Raises ValueError (the runtime's own) when the bytes are not a network it can read, DriverError without a runtime.
+    threads: for what runs on the processor, by XNNPACK where the runtime has it.
+    delegate_library: a shared library that takes what it can of the network; see `drivers.inference.accelerator`.
+    Raises ValueError or RuntimeError (the runtime's own) when the bytes are not a network it can read or the delegate
+    refuses it, DriverError without a runtime or when the library is none.
     """
-    return _load()[0].Interpreter(model_content=weights, num_threads=threads)
+    module = _load()[0]
+    delegates = []
+    if delegate_library is not None:
+        try:
+            delegates = [module.load_delegate(delegate_library, dict(delegate_options or {}))]
+        except (OSError, AttributeError) as exc:  # not there; not loadable here; not a delegate
+            raise DriverError(f"{exc}; is the accelerator's runtime library installed, for this processor?") from exc
+        except ValueError as exc:  # the library's own words stand behind a line of the runtime's
+            raise DriverError(str(exc).partition("\n")[2].strip() or "it refuses without a word") from exc
+    return module.Interpreter(model_content=weights, num_threads=threads, experimental_delegates=delegates)

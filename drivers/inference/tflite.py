@@ -7,7 +7,9 @@ and a decoder that looks only at what passes the threshold.
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +18,64 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.base import Detections, DriverError, ModelPackError
+from drivers.inference.accelerator import CPU, Accelerator, why_not
 from drivers.inference.decode import suppress_duplicates
 from drivers.inference.pack import ModelPack, find_pack, load_pack
 from drivers.inference.runtime import open_interpreter, runtime_name
+
+log = logging.getLogger(__name__)
 
 _LETTERBOX_GREY = 114  # what YOLO's own training pads with
 _AS_IT_IS = np.arange(256, dtype=np.uint8)
 _SIGN_FLIPPED = np.bitwise_xor(_AS_IT_IS, np.uint8(0x80))
 
 
-def open_detector(name_or_path: str | Path, threads: int = 1) -> TfliteDetector:
-    """A detector for a bundled pack's name or a pack's path. Raises ModelPackError; DriverError without a runtime."""
-    return TfliteDetector(load_pack(find_pack(name_or_path)), threads=threads)
+def open_detector(
+    name_or_path: str | Path,
+    threads: int = 1,
+    *,
+    delegate: str = CPU,
+    delegate_options: Mapping[str, str] | None = None,
+) -> TfliteDetector:
+    """A detector for a bundled pack's name or a pack's path. Raises ModelPackError; DriverError without a runtime.
+
+    delegate: "cpu", "edgetpu" or a delegate's library. One that does not work here is logged, and the processor used.
+    """
+    path = find_pack(name_or_path)
+    if delegate == CPU:
+        return TfliteDetector(load_pack(path), threads=threads)
+    accelerator = Accelerator(delegate, delegate_options or {})
+    pack = load_pack(path, variant=accelerator.name)
+    reason = why_not(pack, accelerator, threads)
+    if reason is None:
+        return TfliteDetector(pack, threads=threads, accelerator=accelerator)
+    detector = TfliteDetector(load_pack(path), threads=threads)
+    detector.tell_of_fallback(accelerator, reason)
+    return detector
 
 
 class TfliteDetector:
     """A network, its input buffer and its decoder. Safe to share between threads: calls run one after another.
 
-    pack: what it runs.  runtime: what runs it, such as "ai-edge-litert 2.3.0".
+    pack: what it runs.
+    runtime: what runs it, such as "ai-edge-litert 2.3.0", "… on edgetpu" or "… on cpu, not edgetpu: …".
     """
 
-    def __init__(self, pack: ModelPack, *, threads: int = 1) -> None:
-        self.pack = pack
-        self.runtime = runtime_name()
+    def __init__(self, pack: ModelPack, *, threads: int = 1, accelerator: Accelerator | None = None) -> None:
+        self._threads = threads
         self._lock = threading.Lock()
-        self._network: Any = open_interpreter(pack.weights, threads)
+        self._use(pack, accelerator)
+
+    def tell_of_fallback(self, accelerator: Accelerator, reason: str) -> None:
+        log.warning("detector: %s cannot be used, the processor does its work: %s", accelerator.name, reason)
+        self.runtime = f"{runtime_name()} on cpu, not {accelerator.name}: {reason}"
+
+    def _use(self, pack: ModelPack, accelerator: Accelerator | None) -> None:
+        self.pack = pack
+        self.runtime = runtime_name() + (f" on {accelerator.name}" if accelerator else "")
+        self._accelerator = accelerator
+        library, options = (accelerator.library, accelerator.options) if accelerator else (None, None)
+        self._network: Any = open_interpreter(pack.weights, self._threads, library, options)
         try:
             self._network.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
@@ -73,7 +108,12 @@ class TfliteDetector:
             if self._network is None:
                 raise DriverError(f"model pack {self.pack.path}: detector is closed; open it again")
             used_wh = self._fill(image_bgr)
-            self._network.invoke()
+            try:
+                self._network.invoke()
+            except RuntimeError as exc:
+                if self._accelerator is None:
+                    raise
+                used_wh = self._go_on_without(self._accelerator, exc, image_bgr)
             # Views into the network's memory: they must be gone before the next invoke.
             views = [self._network.tensor(index)() for index in self._outputs]
             found = self.pack.decoder(views, min_score)
@@ -91,6 +131,16 @@ class TfliteDetector:
     def close(self) -> None:
         with self._lock:
             self._network = None
+
+    def _go_on_without(
+        self, accelerator: Accelerator, exc: RuntimeError, image_bgr: npt.NDArray[np.uint8]
+    ) -> tuple[int, int]:
+        """The accelerator has failed at work, as one does that was unplugged: the processor looks at this picture."""
+        self._use(load_pack(self.pack.path), None)
+        self.tell_of_fallback(accelerator, f"it failed at work: {exc}"[:120])
+        used_wh = self._fill(image_bgr)
+        self._network.invoke()
+        return used_wh
 
     def _fill(self, image_bgr: npt.NDArray[np.uint8]) -> tuple[int, int]:
         """Put the picture into the input tensor; how much of the input it covers, (width, height) px."""

@@ -163,7 +163,8 @@ def lorry(stands_s: float, enters_s: float, leaves_s: float = 3.0) -> Change:
             for radius, grey in ((0.08, 15), (0.04, 120)):
                 hub = (x + int(wide * share), int(high * 0.92))
                 cv2.circle(drawn, hub, int(high * radius), (grey, grey, grey), -1, cv2.LINE_AA)
-        return NOISE.on(drawn, 2.0)
+        is_lorry = (drawn != picture).any(axis=2, keepdims=True)
+        return np.where(is_lorry, NOISE.on(drawn, 2.0), picture)  # the noise of what it does not hide stays as it is
 
     return change
 
@@ -246,11 +247,15 @@ def faults(watch: CameraHealth, frames: Iterator[tuple[float, Picture]]) -> Iter
 
 
 def play(clip: list[Picture], from_s: float, to_s: float, case: Case | None = None) -> Iterator[tuple[float, Picture]]:
-    """The loop from one time to another; changed from 0 s on, for as long as the case lasts, and then as before."""
+    """The loop from one time to another; changed from 0 s on, for as long as the case lasts, and then as before.
+
+    At 0 s the clip is at its middle: its cut is a jump that no street makes, and is not to coincide with another.
+    """
+    middle = len(clip) // 2
     for n in range(round(from_s / _LOOK_S), round(to_s / _LOOK_S)):
-        since_s, picture = n * _LOOK_S, clip[n % len(clip)]
+        since_s, picture = n * _LOOK_S, clip[(n + middle) % len(clip)]
         if case is not None and 0 <= since_s < case.lasts_s:
-            picture = clip[0] if case.freezes else case.change(picture, since_s)
+            picture = clip[middle] if case.freezes else case.change(picture, since_s)
         yield since_s, picture
 
 

@@ -18,17 +18,16 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import SystemClock
-from agent.vision.capture import Capture
-from drivers.base import CameraRefused, CameraStalled, CameraUnavailable, Frame
-from drivers.cameras import Credentials, NetworkCamera
+from drivers.base import CameraRefused, CameraStalled, CameraUnavailable
+from drivers.cameras import Credentials, NetworkCamera, decoder, gstreamer
+from tests.support.csi import skip_without_gst_launch
 from tests.support.rtsp import Relay, RtspServer, free_port, skip_without_gstreamer
+from tests.support.watched import PATIENCE_S, WatchedCamera
 
 skip_without_gstreamer()
 
 PASSWORD = "s3cret@:/%41 ?"  # everything that URLs trip over
 LOGIN = Credentials("cam", PASSWORD)
-PATIENCE_S = 40.0
 STALL_TIMEOUT_S = 2.0
 
 
@@ -44,33 +43,9 @@ def locked_server() -> Iterator[RtspServer]:
         yield running
 
 
-class Watched:
-    """A camera with its capture, and waiting for what the test is about."""
-
+class Watched(WatchedCamera):
     def __init__(self, url: str) -> None:
-        self.camera = NetworkCamera(url, url, open_timeout_s=3.0)
-        self.silences: list[str] = []
-        self.capture = Capture(
-            "cam",
-            self.camera,
-            clock=SystemClock(),
-            stall_timeout_s=STALL_TIMEOUT_S,
-            on_silent=self.silences.append,
-        )
-        self.capture.start()
-
-    def frame(self) -> Frame:
-        self.capture.take(0)  # what lay there may be from before
-        frame = self.capture.take(PATIENCE_S)
-        assert frame is not None, self.capture.state()
-        return frame
-
-    def wait_for_failure(self, after: int = 0) -> str:
-        with self.capture._changed:
-            assert self.capture._changed.wait_for(
-                lambda: self.capture._failures > after and self.capture._error, PATIENCE_S
-            ), self.capture.state()
-            return self.capture._error or ""
+        super().__init__(NetworkCamera(url, url, open_timeout_s=3.0), stall_timeout_s=STALL_TIMEOUT_S)
 
 
 @pytest.fixture
@@ -125,6 +100,46 @@ def test_a_frame_is_the_readers_own(server: RtspServer) -> None:
     finally:
         camera.close()
     assert (first.image_bgr == before).all()
+
+
+def test_a_board_without_a_decoder_has_its_processor_decode_and_says_so(
+    server: RtspServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = NetworkCamera("north", server.url(), hardware="v4l2m2m")
+    try:
+        assert camera.open().codec == "h264"
+        assert camera.read(10.0).size_wh_px == (320, 240)
+        assert "hardware decoder v4l2m2m cannot be used, the processor decodes" in caplog.text
+        caplog.clear()
+        camera.open()
+        assert caplog.text == "", "tried once, not at each opening"
+    finally:
+        camera.close()
+
+
+@pytest.mark.parametrize("path", ["h264", "h265"])
+def test_packets_are_decoded_by_the_element_that_has_the_hardware(
+    server: RtspServer, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    skip_without_gst_launch()
+    # In the place of nvv4l2decoder and its scaler; there is one for H.264 here and none for H.265.
+    program = gstreamer.launch("fdsrc fd=0", "parsebin", "openh264dec", "videoconvert")
+    monkeypatch.setattr(decoder, "program_for", lambda hardware: program if hardware else ())
+    camera = NetworkCamera("north", server.url(path), hardware="nvv4l2decoder")
+    try:
+        if path == "h265":
+            with pytest.raises(CameraUnavailable, match=r"its hardware decoder failed: gst-launch-1\.0 ended with 1$"):
+                camera.open()
+            assert "the processor decodes" in caplog.text
+            assert camera.open().codec == "hevc"
+        else:
+            assert camera.open().codec == "h264 nvv4l2decoder"
+            assert caplog.text == ""
+        frames = [camera.read(10.0) for _ in range(5)]
+    finally:
+        camera.close()
+    assert all(frame.size_wh_px == (320, 240) for frame in frames)
+    assert all(frame.image_bgr.max() > 200 and frame.image_bgr.mean() < 60 for frame in frames)
 
 
 def test_the_right_password_opens(locked_server: RtspServer) -> None:

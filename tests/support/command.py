@@ -54,14 +54,15 @@ def broker_lines(port: int) -> str:
 class Agent:
     """`gateway-agent run` as a process; its words are in `log()`."""
 
-    def __init__(self, config: Path, *arguments: str | Path) -> None:
+    def __init__(self, config: Path, *arguments: str | Path, **environment: str) -> None:
+        self._environment = {**_ENVIRONMENT, **environment}
         self._log_path = config.with_suffix(".log")
         self._command = [PROGRAM, "run", "--config", config, *arguments]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Agent:
         with self._log_path.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=_ENVIRONMENT)
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
         return self
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -39,14 +40,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def skip_without_gstreamer() -> None:
-    """Skips the calling module unless the server's Debian packages are installed."""
+@functools.cache
+def why_no_rtsp_server() -> str | None:
+    """What is missing for the server, None if nothing is."""
     if not Path(_SYSTEM_PYTHON).exists():
-        pytest.skip(f"no {_SYSTEM_PYTHON}", allow_module_level=True)
+        return f"no {_SYSTEM_PYTHON}"
     run = subprocess.run([_SYSTEM_PYTHON, "-c", _NEEDED], capture_output=True, text=True, check=False)
     if run.returncode:
         why = run.stderr.strip().splitlines()[-1]
-        pytest.skip(f"RTSP server: {why}; apt-get install {' '.join(APT_PACKAGES)}", allow_module_level=True)
+        return f"RTSP server: {why}; apt-get install {' '.join(APT_PACKAGES)}"
+    return None
+
+
+def skip_without_gstreamer() -> None:
+    """Skips the calling module unless the server's Debian packages are installed."""
+    why = why_no_rtsp_server()
+    if why is not None:
+        pytest.skip(why, allow_module_level=True)
 
 
 class RtspServer:

@@ -24,6 +24,16 @@ from agent.config import (
     RuleConfig,
     _model_in,
 )
+from agent.config_sensors import (
+    DRIVERS,
+    ContactConfig,
+    LimitConfig,
+    PluginConfig,
+    QuantityConfig,
+    RegisterConfig,
+    SensorBase,
+)
+from agent.contract.wire import KINDS
 from agent.ops import words
 
 TOP = Path(__file__).resolve().parents[2]
@@ -69,12 +79,18 @@ def tables() -> dict[str, type[BaseModel]]:
             if inner is not None:
                 is_list = "tuple" in str(field.annotation)
                 found[f"[[{prefix}{name}]]" if is_list else f"[{prefix}{name}]"] = inner
-    return found
+    # What all sensors have in common; what a driver has of its own is tested below.
+    return {
+        **found,
+        "[[sensor]]": SensorBase,
+        "[[sensor.quantity]]": QuantityConfig,
+        "[[sensor.limit]]": LimitConfig,
+    }
 
 
-def documented(heading: str) -> dict[str, str]:
+def documented(heading: str, level: str = "###") -> dict[str, str]:
     """key → default, as the handbook's table under a heading says."""
-    start = HANDBOOK.index(f"### `{heading}` ")
+    start = HANDBOOK.index(f"\n{level} `{heading}` ") + 1
     section = HANDBOOK[start + 1 :].split("\n##")[0]
     return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
 
@@ -96,6 +112,32 @@ def test_every_key_is_in_the_handbook_with_its_default(heading: str) -> None:
     if heading == "[[camera.rule]]":
         wanted |= dict.fromkeys(BY_KIND, "by kind")
     assert documented(heading) == wanted
+
+
+OWN_KEYS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    **{driver: (model, SensorBase) for driver, model in DRIVERS.items()},
+    "plugin": (PluginConfig, SensorBase),
+    "register": (RegisterConfig, QuantityConfig),
+    "contact": (ContactConfig, QuantityConfig),
+}
+
+
+@pytest.mark.parametrize("heading", OWN_KEYS)
+def test_every_key_that_a_driver_has_of_its_own_is_in_the_handbook_with_its_default(heading: str) -> None:
+    model, base = OWN_KEYS[heading]
+    own = {
+        field.alias or name: in_words(field.default)
+        for name, field in model.model_fields.items()
+        if name != "driver" and (name not in base.model_fields or field.default != base.model_fields[name].default)
+    }
+    assert documented(heading, "####") == own
+
+
+def test_the_handbook_says_what_to_do_about_each_alert_that_a_sensor_can_raise() -> None:
+    section = HANDBOOK[HANDBOOK.index("## Alerts about sensors") : HANDBOOK.index("## Locks")]
+    assert set(re.findall(r"^\| `([a-z-]+)` \| ", section, re.MULTILINE)) - {"kind"} == {
+        kind for kind in KINDS if kind.startswith("sensor-") or kind == "input"
+    }
 
 
 def test_the_handbook_has_no_table_for_what_does_not_exist() -> None:
@@ -152,7 +194,7 @@ def test_what_a_technician_reads_is_in_the_handbook_by_its_exact_words(key: str)
 
 
 def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program() -> None:
-    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Locks")]
+    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Alerts about sensors")]
     source = "".join(
         path.read_text(encoding="utf-8") for part in ("agent", "drivers") for path in (TOP / part).rglob("*.py")
     )

@@ -165,6 +165,18 @@ def test_every_key_arrives_where_it_belongs() -> None:
         pytest.param(
             "camera = []\n" + BOX, "camera: found []; wanted at least 1 of them", id="an empty list of cameras"
         ),
+        pytest.param(
+            GOOD + '[detector]\ndelegate = "npu"',
+            'detector.delegate: found "npu"; wanted "cpu", "edgetpu" or the path of a delegate\'s library, '
+            '"/usr/lib/lib….so"',
+            id="an accelerator nobody knows",
+        ),
+        pytest.param(
+            GOOD.replace("file:clip.mp4", "csi:0") + "width_px = 1366\nheight_px = 768",
+            "camera[1]: found 1366 x 768; wanted a width of whole 8 pixels and an even height: "
+            "a ribbon-cable camera gives no others here",
+            id="a width that ribbon-cable cameras do not give",
+        ),
         # Types.
         pytest.param(GOOD + 'fps = "10"', 'camera[1].fps: found "10"; wanted a number', id="a number in quotes"),
         pytest.param(GOOD + "fps = true", "camera[1].fps: found true; wanted a number", id="true for a number"),

@@ -26,6 +26,10 @@ def test_the_page_describes_every_kind_and_shows_real_messages() -> None:
     assert len(encode(message.envelope, body_json(message.body), "json")) == 138
     (dump,) = re.findall(r"```\n(a9 00[0-9a-f \n]+)```", page)
     assert encode(message.envelope, body_json(message.body), "cbor") == bytes.fromhex(dump)
+    (reading,) = re.findall(r"```json\n(\{.*\"reading\".*\})\n```", page)
+    message = parse(reading.encode())
+    assert message.body is not None
+    assert [len(encode(message.envelope, body_json(message.body), form)) for form in ("json", "cbor")] == [105, 49]
 
 
 def test_every_kind_is_described_with_its_ledger_fields() -> None:

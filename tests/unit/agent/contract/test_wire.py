@@ -13,7 +13,18 @@ from pydantic import BaseModel, TypeAdapter
 
 from agent.contract.box import Health, State
 from agent.contract.command import Command, Reply
-from agent.contract.event import AnyBody, Body, CameraSilent, Counts, Crossing, Gap, LineCount, Stream, ZoneOccupancy
+from agent.contract.event import (
+    AnyBody,
+    Body,
+    CameraSilent,
+    Counts,
+    Crossing,
+    Gap,
+    LineCount,
+    Reading,
+    Stream,
+    ZoneOccupancy,
+)
 from agent.contract.wire import KEYS, KINDS, Envelope, PayloadError, body_json, decode, encode, pack, parse
 
 ENVELOPE = Envelope(epoch=2671403458, seq=1234, time_ms=1763966823123, up_ms=123456)
@@ -55,6 +66,16 @@ def test_a_crossing_fits_into_160_bytes_of_json_and_80_of_cbor() -> None:
     assert len(encode(late_in_a_big_ledger, body_json(motorcycle), "cbor")) <= 80
     red = motorcycle.model_copy(update={"attributes": {"colour": "red"}})
     assert len(encode(late_in_a_big_ledger, body_json(red), "cbor")) <= 80
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"), [(1.325, "m"), (31.25, "°C"), (1004.25, "hPa"), (123.4, "µg/m³"), (-0.5, "°C")]
+)
+def test_a_reading_fits_into_120_bytes_of_json_and_60_of_cbor(value: float, unit: str) -> None:
+    late_in_a_big_ledger = Envelope(epoch=0xFFFFFFFF, seq=1_234_567, time_ms=1763966823123, up_ms=864_000_000)
+    reading = Reading(value=value, unit=unit)
+    assert len(encode(late_in_a_big_ledger, body_json(reading), "json")) <= 120
+    assert len(encode(late_in_a_big_ledger, body_json(reading), "cbor")) <= 60
 
 
 @pytest.mark.parametrize("form", ["json", "cbor"])
@@ -128,8 +149,12 @@ def test_the_key_table_never_renumbers() -> None:
         *("boot", "alert", "state", "reason", "n", "lasted_s", "dwell_s", "interval_s", "lines", "zones", "value"),
         *("unit", "mean", "peak", "seen_s", "stream", "first", "last", "of", "salvaged", "file"),
     ]
-    assert list(KEYS.values())[:70] == list(range(70))
-    assert list(KEYS.values()) == sorted(set(KEYS.values()))
+    numbers = list(KEYS.values())
+    assert numbers[:70] == list(range(70))
+    assert numbers == sorted(set(numbers))
+    assert [name for name, number in KEYS.items() if 130 <= number <= 149] == [
+        *("quantity", "more", "bound", "limit", "name", "sensors", "age_s", "values", "outputs", "on")
+    ]
 
 
 def test_every_name_on_the_ledger_has_a_number() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agent.ops import health
-from agent.ops.health import cpu_c, disk_free_bytes, rss_bytes
+from agent.ops.health import _sensor, cpu_c, disk_free_bytes, rss_bytes
+from agent.sensing import SensorState
 from agent.vision.capture import CaptureState
 
 
@@ -66,3 +67,18 @@ def camera(*, bugs: int = 0, faults: tuple[str, ...] | None = ()) -> Any:
 def test_a_cameras_faults_and_bugs_are_said_where_there_are_any(worker: Any, said: dict[str, Any]) -> None:
     fields = health._camera(worker).fields()
     assert {name: fields[name] for name in ("faults", "bugs") if name in fields} == said
+
+
+def test_a_sensor_tells_its_state_its_values_and_how_old_they_are() -> None:
+    state = SensorState("silent", "Trạm", 100.0, {"pm25": 40.0, "door": 1.0}, "sensor air: no answer")
+    assert _sensor(state, 172.25).fields() == {
+        "state": "silent",
+        "name": "Trạm",
+        "age_s": 72.2,
+        "values": {"pm25": 40.0, "door": 1.0},
+        "error": "sensor air: no answer",
+    }
+
+
+def test_a_sensor_that_has_not_answered_yet_has_no_age() -> None:
+    assert _sensor(SensorState("opening", None, None, {}, None), 5.0).fields() == {"state": "opening", "values": {}}

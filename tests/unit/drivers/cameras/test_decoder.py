@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drivers.base import CameraRefused, CameraStalled, CameraUnavailable
-from drivers.cameras import Credentials, NetworkCamera, decoder
+from drivers.cameras import Credentials, NetworkCamera, decoded
 
 Make = Callable[..., NetworkCamera]
 URL = "rtsp://127.0.0.1:1/x"
@@ -23,7 +23,7 @@ def camera_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         program.write_text(f"#!/bin/sh\nread -r request\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(program))
-        monkeypatch.setattr(decoder, "_START_TIMEOUT_S", start_timeout_s)
+        monkeypatch.setattr(decoded, "_START_TIMEOUT_S", start_timeout_s)
         cameras.append(NetworkCamera("north", URL, credentials=credentials, open_timeout_s=0.0))
         return cameras[-1]
 

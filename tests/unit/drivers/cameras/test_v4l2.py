@@ -12,7 +12,7 @@ import pytest
 
 from agent.clock import FakeClock
 from drivers.base import CameraStalled, CameraUnavailable
-from drivers.cameras import V4l2Camera, list_cameras, v4l2_ioctl
+from drivers.cameras import V4l2Camera, list_cameras, list_csi, v4l2_ioctl
 
 QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES = 0x80685600, 0xC0405602, 0xC02C564A
 CAPTURE, METADATA = 0x04200001, 0x04A00000
@@ -272,6 +272,38 @@ def test_list_cameras_prefers_stable_names_and_leaves_out_what_gives_no_pictures
         'id = "camera-2"\n'
         f'source = "v4l2:{by_id}/usb-C615-video-index0"\n'
     )
+
+
+def test_sensors_at_ribbon_cables_are_told_from_focus_motors_and_codecs(tmp_path: Path) -> None:
+    names = {
+        "video0": "unicam-image",
+        "v4l-subdev0": "imx708_wide 10-001a",
+        "v4l-subdev1": "dw9807 10-000c",
+        "video10": "bcm2835-codec-decode",
+        "video1": "vi-output, imx219 9-0010",
+        "v4l-subdev2": "imx219 9-0010",
+    }
+    for node, name in names.items():
+        (tmp_path / "class/video4linux" / node).mkdir(parents=True)
+        (tmp_path / "class/video4linux" / node / "name").write_text(f"{name}\n")
+    found = list_csi(tmp_path)
+    assert [(camera.number, camera.sensor) for camera in found] == [(0, "imx219"), (1, "imx708_wide")]
+    assert 'id = "camera-1"\nsource = "csi:0"\n' in found[0].stanza("camera-1")
+    assert list_csi(tmp_path / "nothing") == []
+
+
+def test_a_name_that_a_device_chose_cannot_write_into_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "video0").touch()
+    answer = kernel()
+
+    def ask(fd: int, request: int, argument: bytes) -> bytes:
+        return answer(fd, request, argument).replace(b"HD Webcam C615", b"HD\n[broker]\nxx")
+
+    monkeypatch.setattr(v4l2_ioctl, "ask", ask)
+    (camera,) = list_cameras(tmp_path)
+    assert camera.stanza("camera-1").startswith("# HD[broker]xx\n# MJPG")
 
 
 def test_list_cameras_without_any(tmp_path: Path) -> None:

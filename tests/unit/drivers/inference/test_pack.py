@@ -62,6 +62,29 @@ def test_a_folder_without_a_manifest_is_no_pack(tmp_path):
     assert "no manifest.toml" in complaint(tmp_path)
 
 
+def add_variant(pack, name="edgetpu"):
+    data = (pack / "weights.tflite").read_bytes()
+    (pack / "weights_edgetpu.tflite").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    with (pack / "manifest.toml").open("a") as manifest:
+        manifest.write(f'\n[variant.{name}]\nfile = "weights_edgetpu.tflite"\nsha256 = "{digest}"\n')
+
+
+def test_weights_for_an_accelerator_are_loaded_where_the_pack_has_some(pack):
+    add_variant(pack)
+    assert load_pack(pack, variant="edgetpu").variant == "edgetpu"
+    assert load_pack(pack, variant="libvx_delegate").variant is None
+    assert load_pack(pack).variant is None
+
+
+def test_damaged_weights_for_an_accelerator_are_noticed_by_those_who_want_them(pack):
+    add_variant(pack)
+    (pack / "weights_edgetpu.tflite").write_bytes(b"damaged")
+    load_pack(pack)
+    with pytest.raises(ModelPackError, match=r"weights_edgetpu\.tflite is damaged or was changed"):
+        load_pack(pack, variant="edgetpu")
+
+
 @pytest.mark.parametrize("name", ["weights.tflite", "anchors.npy", "labels.txt"])
 def test_a_missing_file_is_named(pack, name):
     (pack / name).unlink()
