@@ -126,7 +126,7 @@ class Pipeline:
             expected = self._tracker.expected(frame.mono_s)
             found, moving = one_box_an_object(self._look(frame, motion, expected, granted), motion, MIN_SCORE)
             found, moving = add_moving_areas(found, moving, motion, expected, frame.size_wh_px)
-            tracks = self._tracker.update(found, moving, frame.size_wh_px, frame.index, frame.mono_s)
+            tracks = self._tracker.update(found, moving, frame.size_wh_px, frame.index, frame.mono_s, motion)
         elif look:
             tracks = self._tracker.pass_over(frame.index, frame.mono_s)
         else:

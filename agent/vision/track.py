@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from agent.vision import geometry
 from agent.vision.flow import Flow
+from agent.vision.motion import MotionMap
 from agent.vision.propose import VEHICLE
 from drivers.base import CLASSES, Detections
 
@@ -30,6 +31,9 @@ _NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an obje
 
 _CONFIRM_EVIDENCE = 0.8
 _FOUND = 0.4
+_STANDS = 0.3  # own sizes per second: slower is standing, as well as boxes can tell
+_STIRS = 0.03  # share of its box that is not as it was a moment ago
+_STANDING_S = 10.0  # what stands and is not found for so long is given up
 _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
 _MIN_OVERLAP = 0.2
 _SAME_PLACE = 0.6
@@ -198,10 +202,12 @@ class Tracker:
         frame_wh_px: tuple[int, int],
         frame_index: int,
         mono_s: float,
+        motion: MotionMap | None = None,
     ) -> Tracks:
         """Match what was found in one frame to the objects known.
 
         moving: float32 (n,), the share of each found box that moves. Class ids may be VEHICLE, too.
+        motion: of the frame; None: it is not known what moves, so nothing is known to stand still, either.
         """
         state = self._state
         self._looked_s = mono_s
@@ -213,6 +219,8 @@ class Tracker:
         state.looks += 1
         state.found += seen
         state.confirmed |= (state.evidence >= _CONFIRM_EVIDENCE) & seen & (state.found >= _FOUND * state.looks)
+        if motion is not None:
+            self._keep_standing(motion, seen, elapsed_s, mono_s)
 
         gone = self._aged(mono_s)
         centre = state.mean[:, :2]
@@ -240,6 +248,20 @@ class Tracker:
         state = self._state
         ahead = np.float32(0.0 if self._last_s is None else max(mono_s - self._last_s, 0.0))
         return _corners((state.mean + state.speed * ahead)[state.confirmed | (state.evidence > 0) | (state.path > 0)])
+
+    def _keep_standing(self, motion: MotionMap, seen: Bools, elapsed_s: float, mono_s: float) -> None:
+        """What stood, and where nothing has stirred since, stands there still, though the network does not find it: a
+        person at a counter, the third car of a queue. It does not age, but for a bounded time."""
+        state = self._state
+        size = np.sqrt(state.mean[:, 2] * state.mean[:, 3])
+        stood = np.hypot(state.speed[:, 0], state.speed[:, 1]) < _STANDS * size
+        came = np.hypot(*(state.mean[:, :2] - state.born).T) > size  # a bush that is taken for a car has never come
+        rows = np.flatnonzero(~seen & state.confirmed & stood & came & (mono_s - state.boxed_s < _STANDING_S))
+        if len(rows):
+            rows = rows[motion.fresh_share(state.box[rows]) < _STIRS]
+            state.seen_s[rows] += elapsed_s
+            state.mean[rows] = _centre_and_size(state.box[rows])
+            state.speed[rows] = 0.0
 
     def _learn_flow(self, seen: Bools, frame_wh_px: tuple[int, int], mono_s: float) -> None:
         state = self._state
