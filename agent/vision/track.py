@@ -336,7 +336,7 @@ class Tracker:
         far = np.hypot(*(there[None, :, axis] - here[:, None, axis] for axis in (0, 1))) / size_here[:, None]
         alike = np.abs(np.log(size_there[None, :] / size_here[:, None])) < _LIKE_SIZE
         kin = _SMALL_ROAD_USER[state.votes[rows].argmax(axis=1)][:, None] == _SMALL_ROAD_USER[found.class_ids[columns]]
-        far = np.where(alike & kin & (far < _FASTEST * elapsed_s), far, np.inf)
+        far = np.where(alike & kin & (far < _FASTEST * min(elapsed_s, _LATELY_S)), far, np.inf)
         nearest = far.argmin(axis=1)
         mutual = (far.argmin(axis=0)[nearest] == np.arange(len(rows))) & np.isfinite(far.min(axis=1))
         return list(zip(rows[mutual].tolist(), columns[nearest[mutual]].tolist(), strict=True))

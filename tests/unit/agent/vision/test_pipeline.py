@@ -7,6 +7,7 @@ import pytest
 
 from agent.contract.event import CameraFault, Counts, Crossing, Dwell, ZoneEnter, ZoneExit
 from agent.contract.wire import body_json
+from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
 from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline, Rules
 from agent.vision.readers import Reader
@@ -507,3 +508,32 @@ def test_an_overexposed_camera_is_told_beside_what_the_rules_say() -> None:
         camera.show([("car", (500.0, 100.0 + 4 * n, 600.0, 200.0 + 4 * n))])
     assert [h.body.fault for h in camera.happened if isinstance(h.body, CameraFault)] == ["overexposed"]
     assert len(camera.said(Crossing)) == 1
+
+
+def test_without_budget_left_a_frame_is_passed_over_and_what_crosses_meanwhile_is_counted_all_the_same() -> None:
+    budget = InferenceBudget(3.0)
+    detector = PerfectDetector()
+    starved = Camera(Pipeline(detector, rules(GATE), regions=False, budget=budget, camera_id="north"), detector)
+    starved.show(seconds=2.0)
+    drive(starved, seconds=6.0)
+    starved.show(seconds=2.0)
+    assert starved.crossings() == [("gate", "in", "car")]
+    assert budget.state().refused > 10
+    assert starved.pipeline.inferred == budget.state().granted < starved.pipeline.frames / 2
+
+
+def test_an_idle_camera_asks_for_next_to_nothing() -> None:
+    budget, detector = InferenceBudget(40.0), PerfectDetector()
+    idle = Camera(Pipeline(detector, rules(GATE), budget=budget, camera_id="yard"), detector)
+    idle.show(seconds=120.0)
+    assert budget.state().granted <= 2 * (120 / _LOOK_EVERY_S + 5)
+
+
+def test_a_second_look_is_taken_where_something_small_moves() -> None:
+    detector = PerfectDetector()
+    near = Camera(Pipeline(detector, rules(GATE)), detector)
+    near.show(seconds=1.0)
+    for n in range(20):
+        near.show([("car", (300.0 + 10 * n, 300.0, 360.0 + 10 * n, 340.0))])
+    assert near.pipeline.second_looks > 10
+    assert detector.calls == near.pipeline.inferred + near.pipeline.second_looks
