@@ -17,6 +17,7 @@ from agent.ops.health import HealthReport
 from agent.outbox import Outbox
 from agent.sensors import make_sensing
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
+from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
 from drivers.inference import open_detector
@@ -41,6 +42,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         delegate=config.detector.delegate,
         delegate_options=config.detector.delegate_options,
     )
+    budget = InferenceBudget(config.detector.max_inferences_per_s)
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
@@ -57,6 +59,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
                 local_time=local_time(clock, config.box.timezone),
                 view=memories[camera.id].view(),
                 first_track=memories[camera.id].first_track(),
+                budget=budget,
             ),
             outbox.put,
             clock=clock,

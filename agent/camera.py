@@ -30,9 +30,11 @@ from agent.config import (
 )
 from agent.contract.event import LeftBehind, Removed
 from agent.errors import ConfigError
+from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
-from agent.vision.masks import MaskedDetector, Polygon, PrivateCamera
+from agent.vision.masks import Polygon, PrivateCamera
 from agent.vision.pipeline import Pipeline, Rules
+from agent.vision.propose import VEHICLE
 from agent.vision.readers import ColourReader, Reader
 from agent.vision.rules.base import AlertRule, Instrument
 from agent.vision.rules.congestion import CongestionRule
@@ -117,21 +119,24 @@ def make_pipeline(
     new_id: Callable[[], str] = lambda: secrets.token_hex(4),
     view: bytes | None = None,
     first_track: int = 1,
+    budget: InferenceBudget | None = None,
 ) -> Pipeline:
     """local_time: for schedules, which apply always while it says None. new_id: names states that are raised.
 
     view: what an earlier run of the agent remembered of this camera's health. Frames are to come from `make_driver`,
-    which blackens what is private.
+    which blackens what is private. budget: shared by all cameras; None: as many inferences as are wanted.
     """
-    still = _polygons(camera, "detection")
     return Pipeline(
-        MaskedDetector(detector, still) if still else detector,
+        detector,
         lambda frame_wh_px: _Maker(camera, frame_wh_px, local_time, new_id).rules(),
         motion_gate=camera.motion_gate if motion_gate is None else motion_gate,
         count_interval_s=camera.count_interval_s,
         readers=[_READERS[name]() for name in camera.readers],
         health=_health(camera, new_id, view) if camera.faults else None,
-        still_polygons=still,
+        still_polygons=_polygons(camera, "detection"),
+        regions=camera.regions,
+        budget=budget,
+        camera_id=camera.id,
         first_track=first_track,
     )
 
@@ -277,4 +282,6 @@ class _Maker:
 
 
 def _class_ids(names: tuple[str, ...]) -> frozenset[int]:
-    return frozenset(CLASSES.index(name) for name in names)
+    """What moves like a vehicle and was not recognised (VEHICLE) counts wherever cars do."""
+    known = frozenset(CLASSES.index(name) for name in names)
+    return known | {VEHICLE} if "car" in names else known

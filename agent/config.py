@@ -148,6 +148,7 @@ class DetectorConfig(Table):
 
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
+    max_inferences_per_s: float = Field(40.0, gt=0, le=1000, description="of all cameras together, shared fairly")
     delegate: Annotated[str, AfterValidator(_delegate)] = Field(
         "cpu", description="what runs the network: cpu, edgetpu, or the path of a TFLite delegate's library"
     )
@@ -354,6 +355,7 @@ class CameraConfig(Table):
     loop: bool = Field(False, description="play a file: source again and again")
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
+    regions: bool = Field(True, description="look a second time, enlarged, where something small moves")
     count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
     readers: tuple[ReaderName, ...] = Field((), description="what else to read of each object that is followed")
     faults: tuple[Fault, ...] = Field(ALL_FAULTS, description="what to report when it is wrong with the picture")

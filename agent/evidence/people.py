@@ -19,7 +19,8 @@ _LEAST_SCORE = 0.18
 _LEAST_MORE = 0.4  # of a box as long as the picture is high
 _PERSON = CLASSES.index("person")
 _ON_TWO_WHEELS = np.array([name in ("bicycle", "motorcycle") for name in CLASSES])
-_PEOPLE = _ON_TWO_WHEELS | (np.arange(len(CLASSES)) == _PERSON)
+# A track may also be of the class after the detector's: it drives, and was not recognised. Somebody may sit on it.
+_PEOPLE = np.append(_ON_TWO_WHEELS | (np.arange(len(CLASSES)) == _PERSON), True)
 _MARGIN = 0.12  # of a box's own width and height: boxes cut off hair, hands and hats
 _RIDER = 0.8  # of a machine's height: how far a rider who was not found sits above it
 _RIDES = 0.3  # of a person inside a machine's box: its rider

@@ -20,6 +20,7 @@ from agent import config
 from agent.camera import make_pipeline, private
 from agent.contract.event import Counts, Crossing, Stream
 from agent.contract.wire import Envelope, body_json, decode, encode
+from agent.vision.budget import InferenceBudget
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
 from drivers.base import CameraEnded, DriverError
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="CLIP", type=_clip, help="video file or folder of pictures")
     parser.add_argument("--events", metavar="OUT.jsonl", type=Path, help="where to write the events (default: stdout)")
     parser.add_argument(
-        "--all-frames", action="store_true", help="detect on every frame: ignore the camera's fps and motion gate"
+        "--all-frames",
+        action="store_true",
+        help="detect on every frame: ignore the camera's fps and motion gate, and the budget",
     )
     parser.add_argument(
         "--start",
@@ -75,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         motion_gate=False if args.all_frames else None,
         local_time=lambda mono_s: None if start is None else start + timedelta(seconds=mono_s),
         new_id=lambda: f"{next(raised):08x}",
+        # By the recording's own time, so a replay is served as the camera would be, the same every time.
+        budget=None if args.all_frames else InferenceBudget(settings.detector.max_inferences_per_s),
     )
     # Of a folder of pictures fps is the pace, and so the time base: all of them are looked at either way.
     fps = None if args.all_frames and not args.source.is_dir() else camera.fps

@@ -1,6 +1,6 @@
 """Stage 2: what is in the picture.
 
-Frame and motion in, Detections out: one box an object. Weighs what the network says by what moves, and mends what
+Detections and motion in, Detections out: one box an object. Weighs what the network says by what moves, and mends what
 networks do to a street: one car found as car and as truck, half a car found beside the whole, a rider found beside
 the machine ridden.
 """
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from agent.vision import geometry
 from agent.vision.motion import MotionMap
-from drivers.base import CLASSES, Detections, Detector, Frame
+from drivers.base import CLASSES, Detections
 
 _PERSON = CLASSES.index("person")
 _TWO_WHEELS = np.array([name in ("bicycle", "motorcycle") for name in CLASSES])
@@ -28,13 +28,9 @@ _SAME_OBJECT_IOU = 0.5
 _SAME_OBJECT_INSIDE = 0.8
 _SURELY_SAME_IOU = 0.75  # whatever the classes say
 _PART_SCORE = 0.9
-
-
-def detect(
-    detector: Detector, frame: Frame, motion: MotionMap, min_score: float
-) -> tuple[Detections, npt.NDArray[np.float32]]:
-    """One box an object, best first, scores weighed by motion; and the share of each box that moves, float32 (n,)."""
-    return one_box_an_object(detector.detect(frame.image_bgr, min_score), motion, min_score)
+_MEMBER_SIZE = 0.6  # of a box: what is smaller can be one of several in it
+_MEMBER_SCORE = 0.8
+_MEMBERS_SHARE = 0.2  # of the smaller: two that share less are two
 
 
 def one_box_an_object(
@@ -54,7 +50,7 @@ def one_box_an_object(
     boxes, scores, class_ids = found.boxes_xyxy_px[rows], weighed[rows], found.class_ids[rows]
 
     better, worse = np.nonzero(np.triu(geometry.intersections(boxes, boxes), 1))  # few pairs of many touch at all
-    kept = [True] * len(rows)
+    kept = [not group for group in _groups(boxes, scores, better, worse).tolist()]
     for first, second in _doubles(boxes, scores, class_ids, better, worse):
         # In the order of `second`, so all that are better have been judged: a box goes when one that stays is the same.
         if kept[first]:
@@ -62,6 +58,34 @@ def one_box_an_object(
     keep = np.array(kept, np.bool_)
     _join_riders(boxes, class_ids, keep)
     return Detections(boxes[keep], scores[keep], class_ids[keep]), moving[rows][keep]
+
+
+def _groups(
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    better: npt.NDArray[np.intp],
+    worse: npt.NDArray[np.intp],
+) -> npt.NDArray[np.bool_]:
+    """Which boxes are drawn around several objects that were found one by one as well: a platoon taken for one bus.
+
+    Two that lie in it side by side and are about as sure as it is; the windows of a bus are not.
+    """
+    count = len(boxes)
+    area = geometry.areas(boxes)
+    a, b = np.concatenate([better, worse]), np.concatenate([worse, better])
+    low, high = np.maximum(boxes[a, :2], boxes[b, :2]), np.minimum(boxes[a, 2:], boxes[b, 2:])
+    shared = (high - low).prod(axis=1)
+    holds = (shared > _SAME_OBJECT_INSIDE * area[b]) & (area[b] < _MEMBER_SIZE * area[a])
+    holds &= scores[b] > _MEMBER_SCORE * scores[a]
+    group = np.zeros(count, np.bool_)
+    outer, inner = a[holds], b[holds]
+    for row in np.unique(outer).tolist():
+        members = inner[outer == row]
+        if len(members) > 1:
+            apart = geometry.intersections(boxes[members], boxes[members])
+            least = np.minimum.outer(area[members], area[members])
+            group[row] = bool((apart < _MEMBERS_SHARE * least).any())
+    return group
 
 
 def _doubles(

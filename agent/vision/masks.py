@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.vision import geometry
-from drivers.base import Camera, CameraFormat, Detections, Detector, Frame
+from drivers.base import Camera, CameraFormat, Detections, Frame
 
 Polygon = tuple[tuple[float, float], ...]
 """Corners in order, fractions of width and height, x right, y DOWN."""
@@ -41,27 +41,17 @@ class PrivateCamera:
         self._inside.close()
 
 
-class MaskedDetector:
-    """The detector inside, without objects whose bottom edge's middle, where they touch the ground, is in a polygon."""
-
-    def __init__(self, inside: Detector, polygons: tuple[Polygon, ...]) -> None:
-        self._inside = inside
-        self._polygons = polygons
-
-    def detect(self, image_bgr: npt.NDArray[np.uint8], min_score: float) -> Detections:
-        found = self._inside.detect(image_bgr, min_score)
-        high, wide = image_bgr.shape[:2]
-        boxes = found.boxes_xyxy_px
-        feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1) / np.array([wide, high])
-        # An object that the picture's edge cuts off stands on the edge, and so on a polygon's border: is it inside?
-        feet = np.clip(feet, _INWARDS, 1.0 - _INWARDS).astype(np.float32)
-        keep = np.ones(len(found), np.bool_)
-        for polygon in self._polygons:
-            keep &= ~geometry.inside_polygon(feet, np.asarray(polygon, np.float32))
-        return Detections(boxes[keep], found.scores[keep], found.class_ids[keep])
-
-    def close(self) -> None:
-        self._inside.close()
+def outside(found: Detections, polygons: tuple[Polygon, ...], wh_px: tuple[int, int]) -> Detections:
+    """What was found in a picture, without objects whose bottom edge's middle, where they touch the ground, is in a
+    polygon."""
+    boxes = found.boxes_xyxy_px
+    feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1) / np.asarray(wh_px)
+    # An object that the picture's edge cuts off stands on the edge, and so on a polygon's border: is it inside?
+    feet = np.clip(feet, _INWARDS, 1.0 - _INWARDS).astype(np.float32)
+    keep = np.ones(len(found), np.bool_)
+    for polygon in polygons:
+        keep &= ~geometry.inside_polygon(feet, np.asarray(polygon, np.float32))
+    return Detections(boxes[keep], found.scores[keep], found.class_ids[keep])
 
 
 def blackened(frame: Frame, polygons: tuple[Polygon, ...]) -> Frame:

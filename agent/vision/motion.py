@@ -49,15 +49,23 @@ class MotionMap:
     blobs_xyxy_px: Floats
     is_open: bool
     _table: npt.NDArray[np.int32]  # integral of the mask
+    _fresh_table: npt.NDArray[np.int32]  # the same of what also differs from a moment ago
     _scale_xy: tuple[float, float]
 
     def share(self, boxes_xyxy_px: Floats) -> Floats:
         """How much of each box (n, 4), in the full frame's pixels, moves: (n,), 0..1."""
+        return self._share(self._table, boxes_xyxy_px)
+
+    def fresh_share(self, boxes_xyxy_px: Floats) -> Floats:
+        """How much of it moves and is not as it was a moment ago, either: a thing put down differs from the background
+        for seconds, and lies still."""
+        return self._share(self._fresh_table, boxes_xyxy_px)
+
+    def _share(self, table: npt.NDArray[np.int32], boxes_xyxy_px: Floats) -> Floats:
         high, wide = self.mask.shape
         x = np.clip(np.rint(boxes_xyxy_px[:, 0::2] * self._scale_xy[0]).astype(np.intp), 0, wide)
         y = np.clip(np.rint(boxes_xyxy_px[:, 1::2] * self._scale_xy[1]).astype(np.intp), 0, high)
         left, right, top, bottom = x[:, 0], x[:, 1], y[:, 0], y[:, 1]
-        table = self._table
         moving = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
         pixels = np.maximum((right - left) * (bottom - top), 1)
         share: Floats = (moving / (255.0 * pixels)).astype(np.float32)
@@ -88,8 +96,9 @@ class Motion:
         mask = cast(Mask, cv2.morphologyEx(cv2.compare(distance, limit, cv2.CMP_GT), cv2.MORPH_OPEN, _SQUARE))
         if frame.mono_s - self._learned_s >= _LEARN_EVERY_S:
             self._learn(grey, distance, frame.mono_s)
-        # While the gate is open for a while yet, nothing need be asked.
-        if self._open_until_s - frame.mono_s < self._hold_s / 2 and self._changes(grey, mask):
+        # What an object uncovers when it leaves differs from the background, and not from a moment ago.
+        fresh = cv2.bitwise_and(mask, (_distance(grey, self._just_now) > _CHANGED).view(np.uint8) * np.uint8(255))
+        if cv2.countNonZero(fresh) >= self._min_area * mask.size:
             self._open_until_s = frame.mono_s + self._hold_s
         if frame.mono_s - self._newer_s >= _JUST_NOW_S:
             self._just_now, self._newer, self._newer_s = self._newer, grey, frame.mono_s
@@ -99,6 +108,7 @@ class Motion:
             blobs_xyxy_px=_blobs(mask, scale_xy),
             is_open=frame.mono_s <= self._open_until_s,
             _table=cast("npt.NDArray[np.int32]", cv2.integral(mask)),
+            _fresh_table=cast("npt.NDArray[np.int32]", cv2.integral(fresh)),
             _scale_xy=scale_xy,
         )
 
@@ -115,15 +125,6 @@ class Motion:
         self._learned_s = mono_s
         self._background += np.clip(grey - self._background, -step, step)
         self._noise += np.clip(distance - self._noise, -step * _NOISE_HASTE, step * _NOISE_HASTE)
-
-    def _changes(self, grey: Floats, mask: Mask) -> bool:
-        """Enough of what differs from the background also differs from a moment ago. What an object uncovers when it
-        leaves does the one and not the other."""
-        least = self._min_area * mask.size
-        if cv2.countNonZero(mask) < least:
-            return False
-        changed = (_distance(grey, self._just_now) > _CHANGED).view(np.uint8)
-        return cv2.countNonZero(cv2.bitwise_and(mask, changed)) >= least
 
 
 _SQUARE = np.ones((3, 3), np.uint8)

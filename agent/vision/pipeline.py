@@ -8,20 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
+from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
-from agent.vision.detect import detect
-from agent.vision.masks import Polygon, blackened
+from agent.vision.detect import one_box_an_object
+from agent.vision.masks import Polygon, blackened, outside
 from agent.vision.motion import Motion, MotionMap
+from agent.vision.propose import add_moving_areas
 from agent.vision.readers.base import Reader, Readers
-from agent.vision.rules.base import Happening, Instrument, Rule
+from agent.vision.regions import Regions, look_closer
+from agent.vision.rules.base import Happening, Instrument, Rule, class_name
 from agent.vision.rules.counts import IntervalCounts
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.policy import Policy
 from agent.vision.rules.zone import ZonePresence
 from agent.vision.track import MIN_SCORE, Tracker, Tracks
-from drivers.base import CLASSES, Detector, Frame
+from drivers.base import Detections, Detector, Frame
 
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
+_REGIONS = 1  # second looks per look: the next one would be nearly as much work again, for little (models/README.md)
 _HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
 
 
@@ -63,8 +70,17 @@ class Pipeline:
         health: CameraHealth | None = None,
         still_polygons: tuple[Polygon, ...] = (),
         first_track: int = 1,
+        regions: bool = True,
+        budget: InferenceBudget | None = None,
+        camera_id: str = "",
     ) -> None:
-        """health: what judges the picture itself; None: nobody. still_polygons: where motion does not count."""
+        """health: what judges the picture itself; None: nobody. still_polygons: where nothing is found and motion does
+        not count. regions: look again at parts of the picture. budget: None: as many inferences as are wanted;
+        camera_id: whose they are.
+        """
+        self._regions = Regions() if regions else None
+        self._budget = budget
+        self._camera_id = camera_id
         self.health = health
         self._still_polygons = still_polygons
         self._detector = detector
@@ -73,7 +89,8 @@ class Pipeline:
         self._count_interval_s = count_interval_s
         self._readers = Readers(readers) if readers else None
         self.frames = 0
-        self.inferred = 0
+        self.inferred = 0  # frames
+        self.second_looks = 0
         self._tracker = Tracker(first_id=first_track)
         self._looked_s: float | None = None  # when the detector ran last
         self.reset()
@@ -102,13 +119,16 @@ class Pipeline:
         motion = self._motion.update(blackened(frame, self._still_polygons) if self._still_polygons else frame)
         overdue = self._looked_s is None or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
         look = not self._motion_gate or motion.is_open or overdue
-        if look:
+        granted = self._granted(frame) if look else 0
+        if granted:
             self._looked_s = frame.mono_s
             self.inferred += 1
-            found, moving = detect(self._detector, frame, motion, MIN_SCORE)
-            tracks = self._tracker.update(
-                found, moving, motion.blobs_xyxy_px, frame.size_wh_px, frame.index, frame.mono_s
-            )
+            expected = self._tracker.expected(frame.mono_s)
+            found, moving = one_box_an_object(self._look(frame, motion, expected, granted), motion, MIN_SCORE)
+            found, moving = add_moving_areas(found, moving, motion, expected, frame.size_wh_px)
+            tracks = self._tracker.update(found, moving, frame.size_wh_px, frame.index, frame.mono_s, motion)
+        elif look:
+            tracks = self._tracker.pass_over(frame.index, frame.mono_s)
         else:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
         if self._readers is not None:
@@ -119,7 +139,23 @@ class Pipeline:
         happened += self._let_through(said, tracks)
         self._counts.add(happened)
         happened += self._counts.update(frame.index, frame.mono_s)
-        return Seen(happened, tracks, motion, look)
+        return Seen(happened, tracks, motion, granted > 0)
+
+    def _granted(self, frame: Frame) -> int:
+        """How many inferences this frame may have: the whole picture first, then parts of it."""
+        wanted = 1 + (_REGIONS if self._regions is not None else 0)
+        if self._budget is None:
+            return wanted
+        return self._budget.take(self._camera_id, wanted, frame.mono_s, live=self._tracker.is_following)
+
+    def _look(self, frame: Frame, motion: MotionMap, expected: npt.NDArray[np.float32], granted: int) -> Detections:
+        found = self._detector.detect(frame.image_bgr, MIN_SCORE)
+        if self._regions is not None and granted > 1:
+            objects = np.concatenate([expected, motion.blobs_xyxy_px])
+            windows = self._regions.choose(objects, frame.size_wh_px, granted - 1)
+            self.second_looks += len(windows)
+            found = look_closer(self._detector, frame.image_bgr, windows, found, MIN_SCORE)
+        return outside(found, self._still_polygons, frame.size_wh_px) if self._still_polygons else found
 
     def finish(self) -> list[Happening]:
         """Nothing more comes of this picture: whoever is in a zone leaves it, what is raised is cleared, and the
@@ -133,6 +169,8 @@ class Pipeline:
 
     def _begin(self, size_wh_px: tuple[int, int] | None) -> None:
         self._motion = Motion()
+        if self._regions is not None:
+            self._regions = Regions()
         self._tracker = Tracker(first_id=self._tracker.next_id)
         self._rules = self._make_rules(size_wh_px) if size_wh_px else Rules((), ())
         self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
@@ -169,7 +207,7 @@ class Pipeline:
 
     def _described(self, happening: Happening) -> Happening:
         """With what is known of the object by now: its class and, where the body has a place for them, attributes."""
-        known: dict[str, object] = {"object_class": CLASSES[self._class_ids[happening.track]]}
+        known: dict[str, object] = {"object_class": class_name(self._class_ids[happening.track])}
         if self._readers is not None and "attributes" in type(happening.body).model_fields:
             known["attributes"] = self._readers.attributes(happening.track) or None
         return replace(happening, body=happening.body.model_copy(update=known))

@@ -24,13 +24,14 @@ _SMOOTH = 7  # points averaged, so that a path shows where somebody went and not
 _TRAVELLED = 0.75  # own heights: less is standing about, and draws a scribble
 _LINE, _ZONE, _STILL = (0, 210, 255), (255, 190, 60), (150, 150, 150)  # BGR, as all colours here
 _WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
-_CLASSES = (  # person, bicycle, motorcycle, car, bus, truck
+_CLASSES = (  # person, bicycle, motorcycle, car, bus, truck, vehicle
     (90, 220, 60),
     (230, 220, 40),
     (40, 150, 255),
     (255, 150, 60),
     (230, 90, 160),
     (80, 80, 255),
+    (200, 200, 120),
 )
 
 Fractions = tuple[float, float]

@@ -1,11 +1,10 @@
 """Stage 3: give each object a number and follow it.
 
-Detections and motion in, Tracks out. Two-stage association in the manner of ByteTrack (Zhang et al. 2022,
-arXiv 2110.06864): sure boxes first, then unsure ones for the tracks still without a box; what is still without one
-follows the moving area it predicts. Boxes are matched by the overlap of boxes grown in proportion to how unsure the
-prediction is (the buffered IoU of C-BIoU, Yang et al. 2023, arXiv 2211.14317), so that a fast vehicle at a low frame
-rate is caught and a settled one does not wander. All times are in seconds of the frames' own clock; nothing here
-counts frames.
+Detections in, Tracks out. Two-stage association in the manner of ByteTrack (Zhang et al. 2022, arXiv 2110.06864): sure
+boxes first, then unsure ones for the tracks still without a box. Boxes are matched by the overlap of boxes grown in
+proportion to how unsure the prediction is (the buffered IoU of C-BIoU, Yang et al. 2023, arXiv 2211.14317), so that a
+fast vehicle at a low frame rate is caught and a settled one does not wander. All times are in seconds of the frames'
+own clock; nothing here counts frames.
 """
 
 from __future__ import annotations
@@ -16,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.vision import geometry
+from agent.vision.flow import Flow
+from agent.vision.motion import MotionMap
+from agent.vision.propose import VEHICLE
 from drivers.base import CLASSES, Detections
 
 Floats = npt.NDArray[np.float32]
@@ -28,6 +30,10 @@ _NEW_SCORE = 0.25  # an object starts with at least this
 _NEW_COVERED_SCORE = 0.5  # and with this where it shares its place with an object already followed
 
 _CONFIRM_EVIDENCE = 0.8
+_FOUND = 0.4
+_STANDS = 0.3  # own sizes per second: slower is standing, as well as boxes can tell
+_STIRS = 0.03  # share of its box that is not as it was a moment ago
+_STANDING_S = 10.0  # what stands and is not found for so long is given up
 _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen, a doubtful one a third of it
 _MIN_OVERLAP = 0.2
 _SAME_PLACE = 0.6
@@ -36,7 +42,7 @@ _DOUBLE_IOU = 0.7
 # Standard deviations in units of the object's own size, so that they are the same for near and far; per second where
 # something moves.
 _MEASURED = 0.08
-_START_SPEED = 4.0
+_START_SPEED = 6.0  # a car at 100 km/h goes six of its lengths in a second
 _START_GROWTH = 1.0
 _ACCELERATION = 2.0
 _MAX_GROWTH = 0.4
@@ -44,15 +50,23 @@ _MAX_GROWTH = 0.4
 _FASTEST = 33.0  # own sizes per second between an object's first two sightings
 _LIKE_SIZE = 0.4  # natural logarithm of the ratio of two sizes
 
+_RUNNER = 2.5  # own heights per second: a person who is faster sits on something
 _MOVES = 0.2  # share of its box: an object that moves
 _LATELY_S = 0.5  # time constant of what is averaged
-_BLOB_ONLY_S = 0.5  # how long a moving object is followed by its moving area alone
-_BLOB_OVERLAP = 0.2
-_BLOB_MEASURED = 0.2
+_LEARN_AFTER_S = 0.3  # a speed is worth learning from when it has been seen for so long
+
+# What has gone straight on for so many of its own sizes, for so long, is real: leaves and light do not. Of what was
+# never recognised more is asked.
+_TRAVELLED, _TRAVELLED_UNKNOWN = 1.5, 4.0
+_STRAIGHT, _STRAIGHT_UNKNOWN = 0.7, 0.9  # of its path
+_TRAVELLED_S, _TRAVELLED_UNKNOWN_S = 0.25, 0.8
 
 _PERSON, _BICYCLE, _MOTORCYCLE = (CLASSES.index(name) for name in ("person", "bicycle", "motorcycle"))
-_SMALL_ROAD_USER = np.array([name in ("person", "bicycle", "motorcycle") for name in CLASSES])
-_RIDDEN = np.ones(len(CLASSES), np.float32)
+_SMALL_ROAD_USER = np.array([name in ("person", "bicycle", "motorcycle") for name in (*CLASSES, "vehicle")])
+# Cars outnumber buses and lorries by far, so an even vote, as of a car seen from above, is for the car; and whatever
+# was recognised at all outweighs what was not.
+_PRIOR = np.array([{"bus": 0.5, "truck": 0.5}.get(name, 1.0) for name in CLASSES] + [1e-3], np.float32)
+_RIDDEN = np.ones(len(CLASSES) + 1, np.float32)
 _RIDDEN[[_BICYCLE, _MOTORCYCLE]] = 3.0
 
 
@@ -65,6 +79,7 @@ class Tracks:
     class_ids: int32 (n,), index into CLASSES, voted over the track's life.
     scores: float32 (n,), 0..1, of its boxes lately, weighed by motion.
     moving: float32 (n,), 0..1, how much of its box has been moving lately.
+    speeds_px_s: float32 (n, 2), of its centre, smoothed; x right, y down.
     seen: bool (n,), seen in this very frame.
     confirmed: bool (n,), enough evidence that this is a real object.
     ended: ids that will not come back; whoever keeps state by id forgets it now.
@@ -75,6 +90,7 @@ class Tracks:
     class_ids: npt.NDArray[np.int32]
     scores: Floats
     moving: Floats
+    speeds_px_s: Floats
     seen: Bools
     confirmed: Bools
     ended: tuple[int, ...]
@@ -103,11 +119,16 @@ class _State:
     score: Floats
     moving: Floats
     confirmed: Bools
+    born: Floats  # (n, 2): centre at its first sighting
+    born_s: npt.NDArray[np.float64]
+    found: Floats  # in how many looks it was found, of
+    looks: Floats  # so many since its first
+    path: Floats  # how far it has gone, bends and all, pixels
 
     @staticmethod
     def of(found: Detections, rows: npt.NDArray[np.intp], moving: Floats, first_id: int, mono_s: float) -> _State:
         count = len(rows)
-        votes = np.zeros((count, len(CLASSES)), np.float32)
+        votes = np.zeros((count, len(CLASSES) + 1), np.float32)
         votes[np.arange(count), found.class_ids[rows]] = found.scores[rows]
         return _State(
             ids=np.arange(first_id, first_id + count, dtype=np.int64),
@@ -124,6 +145,11 @@ class _State:
             score=found.scores[rows],
             moving=moving[rows],
             confirmed=np.zeros(count, np.bool_),
+            born=_centre_and_size(found.boxes_xyxy_px[rows])[:, :2],
+            born_s=np.full(count, mono_s),
+            found=np.ones(count, np.float32),
+            looks=np.ones(count, np.float32),
+            path=np.zeros(count, np.float32),
         )
 
     def keep(self, rows: Bools) -> None:
@@ -142,6 +168,7 @@ class Tracker:
         self.next_id = first_id
         self._state = _State.of(Detections.none(), np.empty(0, np.intp), np.empty(0, np.float32), 1, 0.0)
         self._last_s: float | None = None
+        self._flow = Flow()
         self._looked_s = 0.0  # the last look; hold() moves it along
 
     def hold(self, frame_index: int, mono_s: float) -> Tracks:
@@ -152,26 +179,35 @@ class Tracker:
             there = state.seen_s >= self._looked_s  # what had been lost by then goes on ageing
             state.seen_s[there] += elapsed_s
             state.boxed_s[there] += elapsed_s
+            state.born_s[there] += elapsed_s
             self._looked_s += elapsed_s
             state.speed[:] = 0.0
         self._last_s = mono_s
         ended = self._drop(self._aged(mono_s))
         return self._tracks(np.zeros(len(state.ids), np.bool_), ended, frame_index, mono_s)
 
+    def pass_over(self, frame_index: int, mono_s: float) -> Tracks:
+        """A frame that nobody had time to look at. What moved goes on meanwhile; the next look will find where to."""
+        return self._tracks(np.zeros(len(self._state.ids), np.bool_), (), frame_index, mono_s)
+
+    @property
+    def is_following(self) -> bool:
+        """Whether there is an object in view that is surely one and moves."""
+        return bool((self._state.confirmed & (self._state.moving > _MOVES)).any())
+
     def update(
         self,
         found: Detections,
         moving: Floats,
-        blobs_xyxy_px: Floats,
         frame_wh_px: tuple[int, int],
         frame_index: int,
         mono_s: float,
+        motion: MotionMap | None = None,
     ) -> Tracks:
         """Match what was found in one frame to the objects known.
 
-        moving: float32 (n,), the share of each found box that moves.
-        blobs_xyxy_px: float32 (m, 4), boxes around moving areas: they carry a moving object over frames in which the
-        network misses it, but start none.
+        moving: float32 (n,), the share of each found box that moves. Class ids may be VEHICLE, too.
+        motion: of the frame; None: it is not known what moves, so nothing is known to stand still, either.
         """
         state = self._state
         self._looked_s = mono_s
@@ -180,7 +216,11 @@ class Tracker:
         rows = np.flatnonzero(matched >= 0)
         self._correct(rows, found, matched[rows], moving, mono_s)
         seen = matched >= 0
-        seen |= self._follow_blobs(blobs_xyxy_px, found.boxes_xyxy_px[matched[rows]], seen, mono_s)
+        state.looks += 1
+        state.found += seen
+        state.confirmed |= (state.evidence >= _CONFIRM_EVIDENCE) & seen & (state.found >= _FOUND * state.looks)
+        if motion is not None:
+            self._keep_standing(motion, seen, elapsed_s, mono_s)
 
         gone = self._aged(mono_s)
         centre = state.mean[:, :2]
@@ -193,10 +233,52 @@ class Tracker:
         free[matched[rows]] = False
         born = self._births(found, free, seen)
         if len(born):
-            state.extend(_State.of(found, born, moving, self.next_id, mono_s))
+            new = _State.of(found, born, moving, self.next_id, mono_s)
+            moves = new.moving > _MOVES
+            new.speed[moves, :2] = self._flow.guess(new.mean[moves, :2], frame_wh_px)
+            state.extend(new)
             self.next_id += len(born)
             seen = np.concatenate([seen, np.ones(len(born), np.bool_)])
+        self._confirm_travellers(seen, mono_s)
+        self._learn_flow(seen, frame_wh_px, mono_s)
         return self._tracks(seen, ended, frame_index, mono_s)
+
+    def expected(self, mono_s: float) -> Floats:
+        """Where the objects seen more than once will be at mono_s, float32 (n, 4)."""
+        state = self._state
+        ahead = np.float32(0.0 if self._last_s is None else max(mono_s - self._last_s, 0.0))
+        return _corners((state.mean + state.speed * ahead)[state.confirmed | (state.evidence > 0) | (state.path > 0)])
+
+    def _keep_standing(self, motion: MotionMap, seen: Bools, elapsed_s: float, mono_s: float) -> None:
+        """What stood, and where nothing has stirred since, stands there still, though the network does not find it: a
+        person at a counter, the third car of a queue. It does not age, but for a bounded time."""
+        state = self._state
+        size = np.sqrt(state.mean[:, 2] * state.mean[:, 3])
+        stood = np.hypot(state.speed[:, 0], state.speed[:, 1]) < _STANDS * size
+        came = np.hypot(*(state.mean[:, :2] - state.born).T) > size  # a bush that is taken for a car has never come
+        rows = np.flatnonzero(~seen & state.confirmed & stood & came & (mono_s - state.boxed_s < _STANDING_S))
+        if len(rows):
+            rows = rows[motion.fresh_share(state.box[rows]) < _STIRS]
+            state.seen_s[rows] += elapsed_s
+            state.mean[rows] = _centre_and_size(state.box[rows])
+            state.speed[rows] = 0.0
+
+    def _learn_flow(self, seen: Bools, frame_wh_px: tuple[int, int], mono_s: float) -> None:
+        state = self._state
+        known = seen & state.confirmed & (state.moving > _MOVES) & (mono_s - state.born_s > _LEARN_AFTER_S)
+        rows = np.flatnonzero(known)
+        self._flow.learn(state.mean[rows, :2], state.speed[rows, :2], frame_wh_px, mono_s)
+
+    def _confirm_travellers(self, seen: Bools, mono_s: float) -> None:
+        state = self._state
+        gone = np.hypot(*(state.mean[:, :2] - state.born).T)
+        size = np.sqrt(state.mean[:, 2] * state.mean[:, 3])
+        known = state.votes[:, :VEHICLE].any(axis=1)
+        far = gone > np.where(known, _TRAVELLED, _TRAVELLED_UNKNOWN) * size
+        straight = gone > np.where(known, _STRAIGHT, _STRAIGHT_UNKNOWN) * state.path
+        long = mono_s - state.born_s > np.where(known, _TRAVELLED_S, _TRAVELLED_UNKNOWN_S)
+        often = state.found >= _FOUND * state.looks
+        state.confirmed |= seen & far & straight & long & often
 
     def _aged(self, mono_s: float) -> Bools:
         state = self._state
@@ -217,6 +299,7 @@ class Tracker:
             return elapsed_s
         dt, noise = np.float32(elapsed_s), np.float32(_ACCELERATION**2)
         state.mean += state.speed * dt
+        state.path += np.hypot(state.speed[:, 0], state.speed[:, 1]) * dt
         np.maximum(state.mean[:, 2:], 2.0, out=state.mean[:, 2:])
         state.var_mean += 2 * dt * state.var_cross + dt**2 * state.var_speed + noise * dt**4 / 4
         state.var_cross += dt * state.var_speed + noise * dt**3 / 2
@@ -236,7 +319,7 @@ class Tracker:
         for row, column in _greedy(affinity, _MIN_OVERLAP, stage):
             free[column] = False
             matched[row] = column
-        once = (state.evidence == 0.0) & (matched < 0)
+        once = (state.boxed_s == state.born_s) & (matched < 0)
         for row, column in self._second_sightings(found, once, free & (found.scores >= _NEW_SCORE), elapsed_s):
             matched[row] = column
         return matched
@@ -253,7 +336,7 @@ class Tracker:
         far = np.hypot(*(there[None, :, axis] - here[:, None, axis] for axis in (0, 1))) / size_here[:, None]
         alike = np.abs(np.log(size_there[None, :] / size_here[:, None])) < _LIKE_SIZE
         kin = _SMALL_ROAD_USER[state.votes[rows].argmax(axis=1)][:, None] == _SMALL_ROAD_USER[found.class_ids[columns]]
-        far = np.where(alike & kin & (far < _FASTEST * elapsed_s), far, np.inf)
+        far = np.where(alike & kin & (far < _FASTEST * min(elapsed_s, _LATELY_S)), far, np.inf)
         nearest = far.argmin(axis=1)
         mutual = (far.argmin(axis=0)[nearest] == np.arange(len(rows))) & np.isfinite(far.min(axis=1))
         return list(zip(rows[mutual].tolist(), columns[nearest[mutual]].tolist(), strict=True))
@@ -298,45 +381,28 @@ class Tracker:
         rate = 1 - np.exp(-since_s / np.float32(_LATELY_S))
         state.moving[rows] += rate * (moves - state.moving[rows])
         state.score[rows] += rate * (score - state.score[rows])
-        state.votes[rows, found.class_ids[columns]] += score
+        class_ids = found.class_ids[columns]
+        pace = np.hypot(state.speed[rows, 0], state.speed[rows, 1]) / state.mean[rows, 3]
+        rides = (class_ids == _PERSON) & (pace > _RUNNER)
+        state.votes[rows, np.where(rides, _MOTORCYCLE, class_ids)] += score * np.where(
+            rides, np.float32(0.5), np.float32(1)
+        )
+        score = np.where(class_ids == VEHICLE, 0, score)
         state.evidence[rows] += score * since_s * np.where(moves > _MOVES, np.float32(10), np.float32(4))
-        state.confirmed[rows] |= state.evidence[rows] >= _CONFIRM_EVIDENCE
 
     def _place(self, rows: npt.NDArray[np.intp], measured: Floats, noise: Floats) -> None:
         """The Kalman equations; centre (2 columns) and size (2 columns) share them, each with its own variance."""
         state = self._state
         innovation = measured - state.mean[rows]
+        before = state.mean[rows, :2]
         spread = state.var_mean[rows] + noise[:, None]
         gain_mean, gain_speed = state.var_mean[rows] / spread, state.var_cross[rows] / spread
         state.mean[rows] += np.repeat(gain_mean, 2, axis=1) * innovation
         state.speed[rows] += np.repeat(gain_speed, 2, axis=1) * innovation
+        state.path[rows] += np.hypot(*(state.mean[rows, :2] - before).T)
         state.var_speed[rows] -= gain_speed * state.var_cross[rows]
         state.var_mean[rows] *= 1 - gain_mean
         state.var_cross[rows] *= 1 - gain_mean
-
-    def _follow_blobs(self, blobs: Floats, taken: Floats, seen: Bools, mono_s: float) -> Bools:
-        """Move unseen moving objects along with the moving area they predict, keeping their size; which ones."""
-        state = self._state
-        followed = np.zeros(len(state.ids), np.bool_)
-        wanted = np.flatnonzero(~seen & (state.moving > _MOVES) & (mono_s - state.boxed_s < _BLOB_ONLY_S))
-        if not len(wanted) or not len(blobs):
-            return followed
-        if len(taken):  # areas that found objects account for are not free
-            blobs = blobs[geometry.intersections(blobs, taken).max(axis=1) < 0.3 * geometry.areas(blobs)]
-            if not len(blobs):
-                return followed
-        mean = state.mean[wanted]
-        overlap = geometry.iou(_corners(mean), blobs)
-        pairs = _greedy(overlap, _BLOB_OVERLAP)
-        if pairs:
-            picked, columns = np.array(pairs, np.intp).T
-            rows = wanted[picked]
-            measured = np.concatenate([_centre_and_size(blobs[columns])[:, :2], mean[picked, 2:]], axis=1)
-            self._place(rows, measured, np.full(len(rows), _BLOB_MEASURED**2, np.float32))
-            state.box[rows] = _corners(state.mean[rows])
-            state.seen_s[rows] = mono_s
-            followed[rows] = True
-        return followed
 
     def _doubles(self, seen: Bools) -> Bools:
         """Which tracks lie on an older one: the same object followed twice."""
@@ -368,6 +434,7 @@ class Tracker:
             class_ids=_voted(state.votes),
             scores=state.score.copy(),
             moving=state.moving.copy(),
+            speeds_px_s=state.speed[:, :2].copy(),
             seen=seen,
             confirmed=state.confirmed.copy(),
             ended=ended,
@@ -408,5 +475,6 @@ def _voted(votes: Floats) -> npt.NDArray[np.int32]:
     """The class of each track. A rider is found as a person more often than the machine below is found at all, so a
     quarter of the votes for a two-wheeler outweighs three quarters for a person."""
     ridden = votes[:, _PERSON] > 0
-    voted: npt.NDArray[np.int32] = (votes * np.where(ridden[:, None], _RIDDEN, 1)).argmax(axis=1).astype(np.int32)
+    weighed = votes * _PRIOR * np.where(ridden[:, None], _RIDDEN, np.float32(1))
+    voted: npt.NDArray[np.int32] = weighed.argmax(axis=1).astype(np.int32)
     return voted

@@ -2,8 +2,8 @@
 
     python tests/bench/tracker.py [--frames 300]
 
-Boxes drive through a 1280x720 picture at speeds of their own, with noise on every side; one in ten is missed, and a
-moving area lies around each. Nothing but the tracker is timed. The yardstick is norfair's, as another agent uses it.
+Boxes drive through a 1280x720 picture at speeds of their own, with noise on every side; one in ten is missed.
+Nothing but the tracker is timed. The yardstick is norfair's, as another agent uses it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ WARM_UP_FRAMES = 30
 NORFAIR_MS = {1: 0.5, 10: 11.0, 20: 33.0, 40: 111.0}
 
 
-def street(objects: int, frame: int, rng: np.random.Generator) -> tuple[Detections, np.ndarray]:
-    """What the network finds in frame number `frame`, and the moving areas: float32 (objects, 4)."""
+def street(objects: int, frame: int, rng: np.random.Generator) -> Detections:
+    """What the network finds in frame number `frame`."""
     columns = int(np.ceil(np.sqrt(objects * WIDE_PX / HIGH_PX)))
     k = np.arange(objects)
     pitch = WIDE_PX / columns
@@ -40,13 +40,10 @@ def street(objects: int, frame: int, rng: np.random.Generator) -> tuple[Detectio
     boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
     found = np.flatnonzero(rng.random(objects) >= MISSED)
     noise = rng.normal(0, 0.04, (len(found), 4)) * np.tile(size, 2)
-    return (
-        Detections(
-            (boxes[found] + noise).astype(np.float32),
-            rng.uniform(0.35, 0.95, len(found)).astype(np.float32),
-            np.full(len(found), CLASSES.index("car"), np.int32),
-        ),
-        boxes.astype(np.float32),
+    return Detections(
+        (boxes[found] + noise).astype(np.float32),
+        rng.uniform(0.35, 0.95, len(found)).astype(np.float32),
+        np.full(len(found), CLASSES.index("car"), np.int32),
     )
 
 
@@ -56,10 +53,10 @@ def measure(objects: int, frames: int) -> tuple[float, float, float]:
     spent_ms: list[float] = []
     followed = 0
     for n in range(WARM_UP_FRAMES + frames):
-        found, areas = street(objects, n, rng)
+        found = street(objects, n, rng)
         moving = np.full(len(found), 0.9, np.float32)
         began_ns = time.thread_time_ns()
-        tracks = tracker.update(found, moving, areas, (WIDE_PX, HIGH_PX), n, n / FPS)
+        tracks = tracker.update(found, moving, (WIDE_PX, HIGH_PX), n, n / FPS)
         if n >= WARM_UP_FRAMES:
             spent_ms.append((time.thread_time_ns() - began_ns) / 1e6)
             followed += len(tracks)

@@ -98,6 +98,7 @@ def sighting(
         class_ids=np.array([CLASSES.index(names.get(i, "car")) for i in ids], np.int32),
         scores=np.full(count, 0.9, np.float32),
         moving=np.full(count, 0.9, np.float32),
+        speeds_px_s=np.zeros((count, 2), np.float32),
         seen=np.array([i in boxes for i in ids], np.bool_),
         confirmed=np.ones(count, np.bool_),
         ended=ended,

@@ -2,7 +2,8 @@
 
 Tested on the path between two sightings, not on being near the line: what is left of it in one frame and right of
 it in the next has crossed. A crossing counts once the object has come a margin, a share of its own size, beyond the
-line, so a queue that trembles on the line is not counted again and again.
+line, so a queue that trembles on the line is not counted again and again; and once for every body that fits through:
+a cab and its trailer, a rider and his machine, two boxes of one car are one.
 
               in
         a ────┼────▶ b        standing at a, looking to b: left hand ─▶ right hand is "in"
@@ -27,6 +28,11 @@ _BEYOND = 0.12  # how far it must have come beyond the line
 _TRAVEL = 0.9  # how far it must have come in all, from its farthest point on the one side to the other
 _MOVING = 0.3  # of its box: a false box that wanders over a still road has not crossed anything
 _SURE_SCORE = 0.3  # with this (0.6 of a still object's) it is believed all the same
+_JUMP = 0.5  # so far from where it was going, and
+_BACK = 0.25  # so far back: the track has gone over to the object behind
+_STEEPEST = 2.0  # along the line over across it: what goes along it has no place where it crosses
+_ABREAST = 0.5  # of their mean width: two that cross so close to each other cross at the same place
+_HEADWAY = 0.5  # of the shorter one's length: the least way between two bodies at one place
 _LATELY_S = 1.5
 _SAME_PLACE = 0.5
 
@@ -35,14 +41,42 @@ _SAME_PLACE = 0.5
 class _Passage:
     side: int  # the side it is known to be on: -1 left, +1 right, 0 exactly on the line
     point: npt.NDArray[np.float32]
+    speed_px_s: npt.NDArray[np.float32]
     frame_index: int
     mono_s: float
     farthest_px: float = 0.0  # how far from the line it has been on `side`
     met: tuple[int, float] | None = None  # frame and time at which its path met the line since it was on `side`
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """What crossed: when, to which side, and where on the line; pixels along the line and across it."""
+
+    track: int
+    side: int
+    said_s: float
+    met_s: float
+    place_px: float
+    width_px: float
+    length_px: float
+    speed_px_s: float
+
+    def is_same(self, other: _Body) -> bool:
+        """Two bodies do not fit into one place: who crosses where another one just did, before that one can have gone
+        its own length, is a part of it or another box of it."""
+        abreast = abs(self.place_px - other.place_px) < _ABREAST * (self.width_px + other.width_px) / 2
+        headway_px = _HEADWAY * min(self.length_px, other.length_px)
+        speed_px_s = min(self.speed_px_s, other.speed_px_s)
+        return (
+            self.side == other.side
+            and abreast
+            and speed_px_s > 0.0
+            and abs(self.met_s - other.met_s) * speed_px_s < headway_px
+        )
+
+
 class LineCrossing:
-    """One line of one camera. Remembers each track until it has ended."""
+    """One line of one camera. Remembers each track until it has ended, and who crossed for a second or two."""
 
     def __init__(
         self,
@@ -57,12 +91,15 @@ class LineCrossing:
         self._line = line
         self._a = np.asarray(a_px, np.float32)
         self._b = np.asarray(b_px, np.float32)
+        self._length_px = float(np.hypot(*(self._b - self._a)))
+        self._along = (self._b - self._a) / np.float32(self._length_px)
+        self._across = np.array([-self._along[1], self._along[0]], np.float32)  # to the right hand
         self._class_ids = class_ids
         self._anchor = anchor
         self._speeds = speeds
         self.said: list[Happening] = []  # by the last update, for rules that are about crossings
         self._passages: dict[int, _Passage] = {}
-        self._lately: list[tuple[float, int, int]] = []  # time, track, side reached: who crossed lately
+        self._lately: list[_Body] = []
 
     def update(self, tracks: Tracks) -> list[Happening]:
         self.said = self._crossed(tracks)
@@ -81,14 +118,16 @@ class LineCrossing:
         away = np.abs(sides)
         known = [self._passages.get(int(i)) for i in tracks.ids[rows]]
         before = np.array([p.point if p else point for p, point in zip(known, points, strict=True)], np.float32)
-        met = geometry.where_segments_meet(before, points, self._a, self._b)
+        met = self._where_met(before, points, tracks, rows)
 
         happened: list[Happening] = []
         for i, row in enumerate(rows.tolist()):
             track, passage, side = int(tracks.ids[row]), known[i], int(np.sign(sides[i]))
-            away_px = float(away[i])
-            if passage is None:
-                self._passages[track] = _Passage(side, points[i], tracks.frame_index, tracks.mono_s, away_px)
+            away_px, size_px = float(away[i]), float(size[i])
+            if passage is None or self._jumped(passage, points[i], tracks.mono_s, size_px):
+                self._passages[track] = _Passage(
+                    side, points[i], tracks.speeds_px_s[row], tracks.frame_index, tracks.mono_s, away_px
+                )
                 continue
             if not np.isnan(met[i]):
                 part = float(met[i])
@@ -98,15 +137,80 @@ class LineCrossing:
                 )
             if side == passage.side:
                 passage.farthest_px = max(passage.farthest_px, away_px)
-                if away_px > _BEYOND * size[i]:
+                if away_px > _BEYOND * size_px:
                     passage.met = None  # it came back without having gone beyond
-            elif away_px > _BEYOND * size[i] and away_px + passage.farthest_px > _TRAVEL * size[i]:
-                if passage.met and passage.side and not self._counted_already(tracks, row, side):
-                    self._lately.append((tracks.mono_s, track, side))
-                    happened.append(self._say(tracks, row, side, passage.met))
+            elif away_px > _BEYOND * size_px and away_px + passage.farthest_px > _TRAVEL * size_px:
+                if passage.met and passage.side:
+                    body = self._body(tracks, row, side, passage.met[1], points[i])
+                    if not self._counted_already(tracks, row, body):
+                        self._lately.append(body)
+                        happened.append(self._say(tracks, row, side, self._when(passage, passage.met, tracks, row)))
                 passage.side, passage.met, passage.farthest_px = side, None, away_px
-            passage.point, passage.frame_index, passage.mono_s = points[i], tracks.frame_index, tracks.mono_s
+            passage.point, passage.speed_px_s = points[i], tracks.speeds_px_s[row]
+            passage.frame_index, passage.mono_s = tracks.frame_index, tracks.mono_s
         return happened
+
+    def _where_met(
+        self,
+        before: npt.NDArray[np.float32],
+        points: npt.NDArray[np.float32],
+        tracks: Tracks,
+        rows: npt.NDArray[np.intp],
+    ) -> npt.NDArray[np.float32]:
+        """How far along each path (n, 2) → (n, 2) the line is met: (n,) in 0..1, NaN where it is not.
+
+        That it is met is judged by the anchor; where, and so whether between the line's ends, by the body: half-way
+        between the places at which the anchor and the middle of the box pass. The bottom edge of a box alone, with the
+        shadow in it, passes beside the end of a line that the vehicle drives over.
+        """
+        start, end = (before - self._a) @ self._across, (points - self._a) @ self._across
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = start / (start - end)
+            place = (before + part[:, None] * (points - before) - self._a) @ self._along
+            up = anchors(tracks.boxes_xyxy_px[rows], "center") - points
+            speed = tracks.speeds_px_s[rows]
+            steep = np.clip(np.nan_to_num((speed @ self._along) / (speed @ self._across)), -_STEEPEST, _STEEPEST)
+            place = place + (up @ self._along - (up @ self._across) * steep) / 2
+            met = ((start < 0) & (end >= 0)) | ((start > 0) & (end <= 0))
+            met &= (place >= 0) & (place <= self._length_px)
+        result: npt.NDArray[np.float32] = np.where(met, part, np.nan).astype(np.float32)
+        return result
+
+    def _when(self, passage: _Passage, met: tuple[int, float], tracks: Tracks, row: int) -> tuple[int, float]:
+        """Frame and time at which the body crossed, not its shadow, which comes first, or its tail: half-way between
+        the anchor and the middle of the box. Not later than now."""
+        frame_index, met_s = met
+        passed_s = tracks.mono_s - passage.mono_s
+        speed_px_s = float(tracks.speeds_px_s[row] @ self._across)
+        if passed_s <= 0.0 or abs(speed_px_s) < 1.0:
+            return met
+        box = tracks.boxes_xyxy_px[row : row + 1]
+        up = anchors(box, "center")[0] - anchors(box, self._anchor)[0]
+        later_s = min(max(-float(up @ self._across) / 2 / speed_px_s, -_LATELY_S), _LATELY_S, tracks.mono_s - met_s)
+        frames_per_s = (tracks.frame_index - passage.frame_index) / passed_s
+        return round(frame_index + later_s * frames_per_s), met_s + later_s
+
+    @staticmethod
+    def _jumped(passage: _Passage, point: npt.NDArray[np.float32], mono_s: float, size_px: float) -> bool:
+        """It is not where it was going but back where it came from: its track has gone over to another object."""
+        step = point - passage.point
+        ahead = passage.speed_px_s * np.float32(mono_s - passage.mono_s)
+        back = float(step @ ahead) < 0.0 and float(np.hypot(*step)) > _BACK * size_px
+        return back and float(np.hypot(*(step - ahead))) > _JUMP * size_px
+
+    def _body(self, tracks: Tracks, row: int, side: int, met_s: float, point: npt.NDArray[np.float32]) -> _Body:
+        wide, high = (float(v) for v in tracks.boxes_xyxy_px[row, 2:] - tracks.boxes_xyxy_px[row, :2])
+        x, y = (abs(float(v)) for v in self._along)
+        return _Body(
+            track=int(tracks.ids[row]),
+            side=side,
+            said_s=tracks.mono_s,
+            met_s=met_s,
+            place_px=float((point - self._a) @ self._along),
+            width_px=x * wide + y * high,
+            length_px=y * wide + x * high,
+            speed_px_s=abs(float(tracks.speeds_px_s[row] @ self._across)),
+        )
 
     def _say(self, tracks: Tracks, row: int, side: int, when: tuple[int, float]) -> Happening:
         track = int(tracks.ids[row])
@@ -121,12 +225,14 @@ class LineCrossing:
         )
         return Happening(body, body.track, *when, self._class_ids)
 
-    def _counted_already(self, tracks: Tracks, row: int, side: int) -> bool:
-        """Another track that lies over this one has just crossed the same way: a part and its whole, or two boxes of
-        one object, each followed by a track of its own. Whichever came first has been counted."""
-        self._lately = [entry for entry in self._lately if tracks.mono_s - entry[0] <= _LATELY_S]
-        others = np.flatnonzero(np.isin(tracks.ids, [track for _, track, reached in self._lately if reached == side]))
-        others = others[others != row]
+    def _counted_already(self, tracks: Tracks, row: int, body: _Body) -> bool:
+        """Another track has just crossed the same way, at the same place or lying over this one: a part and its whole,
+        or two boxes of one object. Whichever came first has been counted."""
+        self._lately = [entry for entry in self._lately if tracks.mono_s - entry.said_s <= _LATELY_S]
+        lately = [entry for entry in self._lately if entry.side == body.side and entry.track != body.track]
+        if any(body.is_same(entry) for entry in lately):
+            return True
+        others = np.flatnonzero(np.isin(tracks.ids, [entry.track for entry in lately]))
         if not len(others):
             return False
         mine, theirs = tracks.boxes_xyxy_px[row : row + 1], tracks.boxes_xyxy_px[others]

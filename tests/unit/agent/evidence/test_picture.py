@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from agent.evidence.best import Shot
 from agent.evidence.people import others
 from agent.evidence.picture import CELLS, MAX_BYTES, as_jpeg, frame_subject, pixelate
 from drivers.base import CLASSES, Detections
+from drivers.fakes import FakeDetector
 from tests.support.vision import Box, Found, Picture, detections, road
 
 
@@ -125,6 +128,11 @@ def test_everybody_but_the_subject_is_hidden_with_a_margin(name: str) -> None:
 
 def test_vehicles_are_not_people() -> None:
     assert not hidden({1: ("car", CAR), 2: ("bus", A), 3: ("truck", B)}, 1).any()
+
+
+def test_what_drives_and_was_not_recognised_is_hidden_since_somebody_may_sit_on_it() -> None:
+    unknown = replace(shot({1: ("car", (100, 100, 180, 160))}), class_ids=np.array([len(CLASSES)], np.int32))
+    assert len(others(unknown, None, FakeDetector([[]] * 3))) == 1
 
 
 def test_without_a_subject_everybody_is_hidden() -> None:

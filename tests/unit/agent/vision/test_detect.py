@@ -4,11 +4,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from agent.vision.detect import detect, one_box_an_object
+from agent.vision.detect import one_box_an_object
 from agent.vision.motion import MotionMap
-from drivers.base import CLASSES, Detections, Frame
-from drivers.fakes import FakeDetector
-from tests.support.vision import Box, Found, detections, motion_of, road
+from drivers.base import CLASSES, Detections
+from tests.support.vision import Box, Found, detections, motion_of
 
 WHOLE_ROAD: Box = (0, 0, 640, 360)
 CAR: Box = (200, 100, 320, 180)
@@ -69,6 +68,16 @@ def kept(found: Sequence[Found], *moving: Box) -> list[tuple[str, Box]]:
             [("person", 0.8, (200, 80, 230, 180)), ("person", 0.7, (240, 80, 270, 180))],
             ["person", "person"],
             id="two people",
+        ),
+        pytest.param(
+            [("car", 0.7, (20, 40, 460, 300)), ("car", 0.65, CAR), ("car", 0.6, (340, 100, 450, 180))],
+            ["car", "car"],
+            id="a box around a platoon",
+        ),
+        pytest.param(
+            [("bus", 0.8, (20, 40, 460, 300)), ("car", 0.4, CAR), ("car", 0.3, (340, 100, 450, 180))],
+            ["bus"],
+            id="a bus and its windows",
         ),
     ],
 )
@@ -150,11 +159,3 @@ def test_what_was_found_is_never_written_into() -> None:
 
 def test_nothing_found_is_nothing() -> None:
     assert kept([]) == []
-
-
-def test_the_detector_is_asked_with_the_least_score_and_its_answer_weighed() -> None:
-    detector = FakeDetector([[("car", 0.8, CAR), ("car", 0.1, (10, 10, 60, 50))]])
-    found, moving = detect(detector, Frame(road(), 0, 0.0), motion(CAR), LEAST)
-    assert detector.calls == 1
-    assert found.boxes_xyxy_px.tolist() == [list(CAR)]
-    assert len(moving) == 1

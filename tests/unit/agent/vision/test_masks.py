@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.vision.masks import MaskedDetector, Polygon, PrivateCamera, blackened, unmasked
+from agent.vision.masks import Polygon, PrivateCamera, blackened, outside, unmasked
 from drivers.base import Frame
 from drivers.fakes import FakeCamera
 from tests.support.vision import PerfectDetector, road
@@ -71,10 +71,10 @@ def test_an_object_that_stands_in_a_detection_mask_is_not_found(
 ) -> None:
     detector = PerfectDetector()
     detector.sees = [("car", box), ("person", (40, 10, 50, 30))]
-    found = MaskedDetector(detector, (FLOOR,)).detect(road(100, 100), 0.1)
+    found = outside(detector.detect(road(100, 100), 0.1), (FLOOR,), (100, 100))
     assert len(found) == 1 + kept
     assert len(found.scores) == len(found.class_ids) == len(found.boxes_xyxy_px)
 
 
 def test_nothing_found_stays_nothing() -> None:
-    assert len(MaskedDetector(PerfectDetector(), (FLOOR,)).detect(road(100, 100), 0.1)) == 0
+    assert len(outside(PerfectDetector().detect(road(100, 100), 0.1), (FLOOR,), (100, 100))) == 0

@@ -7,6 +7,7 @@ import pytest
 
 from agent.contract.event import CameraFault, Counts, Crossing, Dwell, ZoneEnter, ZoneExit
 from agent.contract.wire import body_json
+from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
 from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline, Rules
 from agent.vision.readers import Reader
@@ -105,9 +106,10 @@ def camera(
     motion_gate: bool = True,
     readers: Sequence[Reader] = (),
 ) -> Camera:
+    """Without regions: the detector tells what is in the whole picture, whatever part it is shown."""
     detector = PerfectDetector(score)
     pipeline = Pipeline(
-        detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate, readers=readers
+        detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate, readers=readers, regions=False
     )
     return Camera(pipeline, detector, wh_px=wh_px, fps=fps)
 
@@ -193,7 +195,7 @@ def test_classes_a_line_is_not_about_are_not_counted_on_it() -> None:
     drive(people_only, "car")
     people_only.show(seconds=2.0)
     assert people_only.crossings() == []
-    drive(people_only, "person", down=False)
+    drive(people_only, "person", down=False, seconds=6.0)
     assert people_only.crossings() == [("gate", "out", "person")]
 
 
@@ -476,7 +478,7 @@ def test_readers_forget_with_the_tracks_and_with_the_picture_s_size() -> None:
 def test_what_moves_behind_a_detection_mask_wakes_no_detector() -> None:
     detector = PerfectDetector()
     left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
-    camera = Camera(Pipeline(detector, rules(), still_polygons=(left,)), detector)
+    camera = Camera(Pipeline(detector, rules(), still_polygons=(left,), regions=False), detector)
     camera.show(seconds=2.0)
     calls = detector.calls
     for n in range(20):
@@ -488,7 +490,7 @@ def test_what_moves_behind_a_detection_mask_wakes_no_detector() -> None:
 
 def test_tracks_are_numbered_from_where_they_are_told() -> None:
     detector = PerfectDetector()
-    camera = Camera(Pipeline(detector, rules(GATE), first_track=700_001), detector)
+    camera = Camera(Pipeline(detector, rules(GATE), first_track=700_001, regions=False), detector)
     for n in range(20):
         camera.show([("car", (500.0, 100.0 + 20 * n, 600.0, 200.0 + 20 * n))])
     (crossed,) = camera.said(Crossing)
@@ -500,9 +502,38 @@ def test_tracks_are_numbered_from_where_they_are_told() -> None:
 
 def test_an_overexposed_camera_is_told_beside_what_the_rules_say() -> None:
     detector = PerfectDetector()
-    camera = Camera(Pipeline(detector, rules(GATE), health=CameraHealth(lambda: "a1")), detector)
+    camera = Camera(Pipeline(detector, rules(GATE), health=CameraHealth(lambda: "a1"), regions=False), detector)
     camera.scene = np.full_like(camera.scene, 255)
     for n in range(100):
         camera.show([("car", (500.0, 100.0 + 4 * n, 600.0, 200.0 + 4 * n))])
     assert [h.body.fault for h in camera.happened if isinstance(h.body, CameraFault)] == ["overexposed"]
     assert len(camera.said(Crossing)) == 1
+
+
+def test_without_budget_left_a_frame_is_passed_over_and_what_crosses_meanwhile_is_counted_all_the_same() -> None:
+    budget = InferenceBudget(3.0)
+    detector = PerfectDetector()
+    starved = Camera(Pipeline(detector, rules(GATE), regions=False, budget=budget, camera_id="north"), detector)
+    starved.show(seconds=2.0)
+    drive(starved, seconds=6.0)
+    starved.show(seconds=2.0)
+    assert starved.crossings() == [("gate", "in", "car")]
+    assert budget.state().refused > 10
+    assert starved.pipeline.inferred == budget.state().granted < starved.pipeline.frames / 2
+
+
+def test_an_idle_camera_asks_for_next_to_nothing() -> None:
+    budget, detector = InferenceBudget(40.0), PerfectDetector()
+    idle = Camera(Pipeline(detector, rules(GATE), budget=budget, camera_id="yard"), detector)
+    idle.show(seconds=120.0)
+    assert budget.state().granted <= 2 * (120 / _LOOK_EVERY_S + 5)
+
+
+def test_a_second_look_is_taken_where_something_small_moves() -> None:
+    detector = PerfectDetector()
+    near = Camera(Pipeline(detector, rules(GATE)), detector)
+    near.show(seconds=1.0)
+    for n in range(20):
+        near.show([("car", (300.0 + 10 * n, 300.0, 360.0 + 10 * n, 340.0))])
+    assert near.pipeline.second_looks > 10
+    assert detector.calls == near.pipeline.inferred + near.pipeline.second_looks

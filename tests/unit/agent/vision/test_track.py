@@ -3,9 +3,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pytest
 
-from agent.vision.track import _BLOB_ONLY_S, _LOST_S, MIN_SCORE, Tracker, Tracks
-from drivers.base import CLASSES
-from tests.support.vision import Box, Found, centred_at, detections
+from agent.vision.propose import VEHICLE
+from agent.vision.track import _LOST_S, MIN_SCORE, Tracker, Tracks
+from drivers.base import CLASSES, Detections
+from tests.support.vision import Box, Found, centred_at, detections, motion_of
 
 FRAME_WH_PX = (1280, 720)
 Script = Iterable[tuple[float, Sequence[Found]]]  # time of each frame, and what was found in it
@@ -17,7 +18,6 @@ def follow(script: Script, *, moving: float = 1.0, tracker: Tracker | None = Non
         tracker.update(
             detections(found),
             np.full(len(found), moving, np.float32),
-            np.empty((0, 4), np.float32),
             FRAME_WH_PX,
             n,
             mono_s,
@@ -215,25 +215,6 @@ def test_the_class_is_voted(names: list[str], wanted: str) -> None:
     assert CLASSES[frames[-1].class_ids[0]] == wanted
 
 
-def test_a_moving_object_the_network_misses_is_carried_on_by_its_moving_area() -> None:
-    tracker, missed_until_s = Tracker(), 1.1 + 0.9 * _BLOB_ONLY_S
-    for n, mono_s in enumerate(times(1.1 + 2 * _BLOB_ONLY_S)):
-        box = centred_at(200 + 20 * n, 300, 120, 80)
-        found: list[Found] = [] if 1.1 < mono_s < missed_until_s else [("car", 0.8, box)]
-        moving, blobs = np.ones(len(found), np.float32), np.array([box], np.float32)
-        tracks = tracker.update(detections(found), moving, blobs, FRAME_WH_PX, n, mono_s)
-        assert tracks.ids.tolist() == [1]
-        assert tracks.seen.all()
-        assert np.abs(tracks.boxes_xyxy_px[0] - np.array(box)).max() < 30
-
-
-def test_moving_areas_alone_start_no_object() -> None:
-    tracker = Tracker()
-    for n in range(20):
-        blob = np.array([centred_at(200 + 20 * n, 300, 120, 80)], np.float32)
-        assert len(tracker.update(detections([]), np.empty(0, np.float32), blob, FRAME_WH_PX, n, n / 10)) == 0
-
-
 def test_while_nobody_looks_everything_stays_and_nothing_ages() -> None:
     tracker = Tracker()
     before = follow(((t, [car_at(300), car_at(800)]) for t in times(2)), tracker=tracker)[-1]
@@ -267,11 +248,10 @@ def test_nobody_looking_before_the_first_frame_is_no_matter() -> None:
 def test_ten_thousand_frames_of_clutter_leave_little_behind() -> None:
     rng = np.random.default_rng(7)
     tracker, most = Tracker(), 0
-    none = np.empty((0, 4), np.float32)
     for n in range(10_000):
         centres = rng.uniform((0, 0), FRAME_WH_PX, (2, 2))
         found = detections([("car", float(rng.uniform(0.3, 0.9)), centred_at(x, y, 60, 40)) for x, y in centres])
-        most = max(most, len(tracker.update(found, np.ones(2, np.float32), none, FRAME_WH_PX, n, n / 10)))
+        most = max(most, len(tracker.update(found, np.ones(2, np.float32), FRAME_WH_PX, n, n / 10)))
     assert tracker.next_id > 5_000, "the clutter did start objects"
     assert most < 60
     assert len(follow([(2000.0, [])], tracker=tracker)[0]) == 0
@@ -307,14 +287,14 @@ def test_the_same_input_gives_the_same_output() -> None:
 def test_what_was_given_and_what_was_handed_out_is_never_written_into() -> None:
     tracker = Tracker()
     found = detections([car_at(300), car_at(800)])
-    moving, blobs = np.ones(2, np.float32), np.array([centred_at(300, 300)], np.float32)
-    for array in (found.boxes_xyxy_px, found.scores, found.class_ids, moving, blobs):
+    moving = np.ones(2, np.float32)
+    for array in (found.boxes_xyxy_px, found.scores, found.class_ids, moving):
         array.setflags(write=False)
-    first = tracker.update(found, moving, blobs, FRAME_WH_PX, 0, 0.0)
+    first = tracker.update(found, moving, FRAME_WH_PX, 0, 0.0)
     boxes = first.boxes_xyxy_px.copy()
-    second = tracker.update(detections([car_at(310), car_at(810)]), moving, blobs, FRAME_WH_PX, 1, 0.1)
+    second = tracker.update(detections([car_at(310), car_at(810)]), moving, FRAME_WH_PX, 1, 0.1)
     moved = second.boxes_xyxy_px.copy()
-    tracker.update(detections([car_at(320), car_at(820)]), moving, blobs, FRAME_WH_PX, 2, 0.2)
+    tracker.update(detections([car_at(320), car_at(820)]), moving, FRAME_WH_PX, 2, 0.2)
     assert np.array_equal(second.boxes_xyxy_px, moved)
     assert np.array_equal(first.boxes_xyxy_px, boxes)
 
@@ -323,3 +303,114 @@ def test_time_that_stands_still_or_goes_back_is_survived() -> None:
     frames = follow((t, [car_at(300)]) for t in (1.0, 1.0, 0.5, 0.6, 1.1))
     assert ids_of(frames) == {1}
     assert all(np.isfinite(tracks.boxes_xyxy_px).all() for tracks in frames)
+
+
+def seen_in(motion_boxes: Sequence[Box], found: Sequence[Found], n: int, tracker: Tracker) -> Tracks:
+    """One frame at 10 fps in which these boxes have just moved."""
+    motion = motion_of(motion_boxes, *FRAME_WH_PX)
+    return tracker.update(
+        detections(found), motion.share(detections(found).boxes_xyxy_px), FRAME_WH_PX, n, n / 10, motion
+    )
+
+
+def test_what_came_and_stands_is_there_still_though_the_network_misses_it_for_seconds() -> None:
+    tracker = Tracker()
+    for n in range(40):
+        seen_in([], [car_at(200 + 12 * min(n, 20), 300)], n, tracker)
+    for n in range(40, 100):
+        assert seen_in([], [], n, tracker).ids.tolist() == [1]
+    assert seen_in([], [car_at(440)], 100, tracker).ids.tolist() == [1]
+
+
+def test_what_stood_and_where_something_stirs_may_have_gone() -> None:
+    tracker = Tracker()
+    for n in range(40):
+        seen_in([], [car_at(200 + 12 * min(n, 20), 300)], n, tracker)
+    for n in range(40, 60):
+        tracks = seen_in([centred_at(440, 300, 120, 80)], [], n, tracker)
+    assert len(tracks) == 0
+
+
+def test_what_stands_and_is_never_found_again_is_given_up() -> None:
+    tracker = Tracker()
+    for n in range(40):
+        seen_in([], [car_at(200 + 12 * min(n, 20), 300)], n, tracker)
+    assert ended_of([seen_in([], [], n, tracker) for n in range(40, 160)]) == [1]
+
+
+def test_what_appears_where_others_went_is_expected_to_go_as_they_did() -> None:
+    tracker = Tracker()
+    follow(((t, [car_at(200 + 150 * t)]) for t in times(6)), tracker=tracker)
+    newcomer = follow([(20.0, [car_at(500)])], tracker=tracker)[0]
+    assert newcomer.speeds_px_s[-1].tolist() == pytest.approx([150, 0], abs=15)
+    elsewhere = follow([(40.0, [car_at(500, 650)])], tracker=tracker)[0]
+    assert elsewhere.speeds_px_s[-1].tolist() == [0, 0]
+
+
+def test_a_vehicle_that_was_never_recognised_is_believed_once_it_has_come_far_and_straight() -> None:
+    def confirmed_px(x_at: Callable[[int], float]) -> float:
+        tracker = Tracker()
+        for n in range(60):
+            box = centred_at(x_at(n), 300, 60, 40)
+            found = Detections(np.array([box], np.float32), np.full(1, 0.4, np.float32), np.full(1, VEHICLE, np.int32))
+            tracks = tracker.update(found, np.ones(1, np.float32), FRAME_WH_PX, n, n / 10)
+            if tracks.confirmed.any():
+                assert tracks.class_ids[0] == VEHICLE
+                return x_at(n) - x_at(0)
+        return np.inf
+
+    assert 150 < confirmed_px(lambda n: 100 + 15 * n) < 400
+    assert confirmed_px(lambda n: 300 + 15 * (n % 2)) == np.inf
+
+
+def test_whatever_recognised_it_once_names_the_vehicle() -> None:
+    tracker = Tracker()
+    for n in range(20):
+        class_id = CLASSES.index("truck") if n == 7 else VEHICLE
+        found = Detections(
+            np.array([centred_at(100 + 15 * n, 300, 60, 40)], np.float32),
+            np.full(1, 0.4, np.float32),
+            np.full(1, class_id, np.int32),
+        )
+        tracks = tracker.update(found, np.ones(1, np.float32), FRAME_WH_PX, n, n / 10)
+    assert tracks.class_ids.tolist() == [CLASSES.index("truck")]
+
+
+def test_a_person_faster_than_a_runner_rides() -> None:
+    def class_at(px_per_s: float) -> str:
+        frames = follow(
+            (t, [("person", 0.7, centred_at(100 + px_per_s * t, 300, 40, 80))]) for t in times(1100 / px_per_s)
+        )
+        return CLASSES[frames[-1].class_ids[0]]
+
+    assert class_at(60) == "person"
+    assert class_at(110) == "person"
+    assert class_at(400) == "motorcycle"
+
+
+def test_a_frame_passed_over_changes_nothing_and_sees_nothing() -> None:
+    tracker = Tracker()
+    before = follow(((t, [car_at(300 + 40 * t)]) for t in times(2)), tracker=tracker)[-1]
+    passed = tracker.pass_over(20, 2.0)
+    assert passed.ids.tolist() == before.ids.tolist()
+    assert not passed.seen.any()
+    assert passed.ended == ()
+    assert follow([(2.1, [car_at(384)])], tracker=tracker)[0].ids.tolist() == before.ids.tolist()
+
+
+def test_a_box_found_in_one_look_of_five_is_not_believed() -> None:
+    frames = follow((n / 30, [car_at(300, score=0.9)] if n % 5 == 0 else []) for n in range(300))
+    assert not any(tracks.confirmed.any() for tracks in frames)
+
+
+def test_three_weeks_of_traffic_leave_nothing_behind() -> None:
+    """Every hour of them shortened to one car that comes, stands, and goes, at the hour's own time."""
+    tracker, most = Tracker(), 0
+    for hour in range(3 * 7 * 24):
+        for n in range(12):
+            mono_s = 3600.0 * hour + n / 10
+            found = detections([car_at(200 + 30 * n)])
+            most = max(most, len(tracker.update(found, np.ones(1, np.float32), FRAME_WH_PX, 12 * hour + n, mono_s)))
+        tracker.hold(12 * hour + 12, 3600.0 * hour + 1800.0)
+    assert most <= 2
+    assert tracker.next_id <= 3 * 7 * 24 * 2

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -243,3 +244,79 @@ def test_two_that_meet_on_the_line_count_in_and_out(high: int) -> None:
         for y in range(60, 341, 10)
     ]
     assert sorted(directions(play(line(), frames))) == ["in", "out"]
+
+
+def driven(
+    rule: LineCrossing,
+    paths: Mapping[int, Sequence[tuple[float, Box]]],
+    speeds: Mapping[int, Point],
+    *,
+    fps: float = 10.0,
+) -> list[Happening]:
+    """Tracks with a speed: each appears in the frames of its path, which are (frame, box)."""
+    happened: list[Happening] = []
+    frames = sorted({int(n) for path in paths.values() for n, _ in path})
+    for n in frames:
+        boxes = {track: box for track, path in paths.items() for at, box in path if at == n}
+        tracks = sighting(boxes, n, n / fps)
+        known = np.array([speeds[int(i)] for i in tracks.ids], np.float32).reshape(len(tracks), 2)
+        happened += rule.update(replace(tracks, speeds_px_s=known))
+    return happened
+
+
+def test_two_boxes_of_one_vehicle_are_counted_once_though_they_do_not_overlap() -> None:
+    """A cab and its trailer, each followed by a track of its own."""
+    whole = {1: [(n, standing_at(300, 100 + 10 * n, 60, 60)) for n in range(30)]}
+    part = {2: [(n, standing_at(300, 92 + 10 * n, 60, 30)) for n in range(30)]}
+    speed = {1: (0.0, 100.0), 2: (0.0, 100.0)}
+    assert [h.track for h in driven(line(), {**whole, **part}, speed)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("dx", "dy"),
+    [pytest.param(0, -70, id="one behind the other"), pytest.param(60, -5, id="side by side")],
+)
+def test_two_vehicles_are_counted_twice(dx: float, dy: float) -> None:
+    first = {1: [(n, standing_at(300, 100 + 10 * n, 60, 60)) for n in range(30)]}
+    second = {2: [(n, standing_at(300 + dx, 100 + dy + 10 * n, 60, 60)) for n in range(36)]}
+    speed = {1: (0.0, 100.0), 2: (0.0, 100.0)}
+    assert sorted(h.track for h in driven(line(), {**first, **second}, speed)) == [1, 2]
+
+
+def test_a_track_that_goes_over_to_the_vehicle_behind_has_not_crossed_backwards() -> None:
+    boxes = [standing_at(300, 130 + 20 * n, 60, 60) for n in range(8)]
+    boxes += [standing_at(300, 190 + 20 * n, 60, 60) for n in range(8)]  # the next one, a car's length behind
+    happened = driven(line(), {1: list(enumerate(boxes))}, {1: (0.0, 200.0)})
+    assert directions(happened) == ["in", "in"]
+
+
+def test_a_vehicle_that_turns_round_has_crossed_back() -> None:
+    there = [standing_at(300, 130 + 20 * n, 60, 60) for n in range(8)]
+    back = [standing_at(300, 260 - 20 * n, 60, 60) for n in range(8)]
+    rule = line()
+    happened = driven(rule, {1: list(enumerate(there))}, {1: (0.0, 200.0)})
+    happened += driven(rule, {1: [(8 + n, box) for n, box in enumerate(back)]}, {1: (0.0, -200.0)})
+    assert directions(happened) == ["in", "out"]
+
+
+def test_the_moment_told_is_that_of_the_body_and_not_later_than_now() -> None:
+    """Its bottom edge meets the line at 1.0 s, its middle a tenth of a second later; half-way is told."""
+    boxes = [(n, standing_at(300, 100 + 10 * n, 60, 20)) for n in range(30)]
+    (happening,) = driven(line(), {1: boxes}, {1: (0.0, 100.0)})
+    assert happening.mono_s == pytest.approx(1.05, abs=0.01)
+    away = [(n, standing_at(300, 400 - 10 * n, 60, 50)) for n in range(40)]
+    (happening,) = driven(line(), {1: away}, {1: (0.0, -100.0)})
+    assert happening.mono_s == pytest.approx(1.875, abs=0.01)
+    high = [(n, standing_at(300, 100 + 10 * n, 60, 400)) for n in range(60)]
+    told = driven(line(), {1: high}, {1: (0.0, 100.0)})
+    assert [h.mono_s <= 2.9 for h in told] == [True]
+
+
+@pytest.mark.parametrize(
+    ("x", "wanted"),
+    [pytest.param(507, ["in"], id="its body within, its shadow beyond"), pytest.param(545, [], id="all of it beyond")],
+)
+def test_at_the_end_of_a_line_the_body_decides(x: float, wanted: list[str]) -> None:
+    """Down and to the left, so that the middle passes farther to the left than the bottom edge does."""
+    boxes = [(n, standing_at(x + 100 - 10 * n, 100 + 10 * n, 40, 40)) for n in range(30)]
+    assert directions(driven(line(), {1: boxes}, {1: (-100.0, 100.0)})) == wanted
