@@ -355,7 +355,7 @@ class CameraConfig(Table):
     loop: bool = Field(False, description="play a file: source again and again")
     stall_timeout_s: float = Field(5.0, gt=0, le=60, description="reopen after this long without a picture")
     motion_gate: bool = Field(True, description="run the detector only while something moves")
-    regions: bool = Field(True, description="look a second time, enlarged, where something small moves")
+    regions: bool = Field(False, description="look a second time, enlarged, where something small moves")
     count_interval_s: float = Field(60.0, ge=1, le=3600, description="length of the intervals of the counts")
     readers: tuple[ReaderName, ...] = Field((), description="what else to read of each object that is followed")
     faults: tuple[Fault, ...] = Field(ALL_FAULTS, description="what to report when it is wrong with the picture")

@@ -28,7 +28,7 @@ from agent.vision.track import MIN_SCORE, Tracker, Tracks
 from drivers.base import Detections, Detector, Frame
 
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
-_REGIONS = 1  # second looks per look: the next one would be nearly as much work again, for little (models/README.md)
+_REGIONS = 1  # second looks per look: each is as much work as the look itself
 _HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
 
 
@@ -70,7 +70,7 @@ class Pipeline:
         health: CameraHealth | None = None,
         still_polygons: tuple[Polygon, ...] = (),
         first_track: int = 1,
-        regions: bool = True,
+        regions: bool = False,
         budget: InferenceBudget | None = None,
         camera_id: str = "",
     ) -> None:

@@ -29,8 +29,6 @@ class ScriptedCamera:
 
     def __init__(self, tables: str, *, fps: float = 10.0, local_time: LocalTime = time_unknown) -> None:
         (camera,) = config.parse(HEAD + tables, "gateway.toml").camera
-        # Its detector tells what is in the whole picture, whatever part it is shown.
-        camera = camera.model_copy(update={"regions": False})
         numbers = itertools.count(1)
         self.detector = PerfectDetector()
         self.pipeline = make_pipeline(

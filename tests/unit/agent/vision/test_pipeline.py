@@ -106,10 +106,9 @@ def camera(
     motion_gate: bool = True,
     readers: Sequence[Reader] = (),
 ) -> Camera:
-    """Without regions: the detector tells what is in the whole picture, whatever part it is shown."""
     detector = PerfectDetector(score)
     pipeline = Pipeline(
-        detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate, readers=readers, regions=False
+        detector, make_rules, count_interval_s=count_interval_s, motion_gate=motion_gate, readers=readers
     )
     return Camera(pipeline, detector, wh_px=wh_px, fps=fps)
 
@@ -478,7 +477,7 @@ def test_readers_forget_with_the_tracks_and_with_the_picture_s_size() -> None:
 def test_what_moves_behind_a_detection_mask_wakes_no_detector() -> None:
     detector = PerfectDetector()
     left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
-    camera = Camera(Pipeline(detector, rules(), still_polygons=(left,), regions=False), detector)
+    camera = Camera(Pipeline(detector, rules(), still_polygons=(left,)), detector)
     camera.show(seconds=2.0)
     calls = detector.calls
     for n in range(20):
@@ -490,7 +489,7 @@ def test_what_moves_behind_a_detection_mask_wakes_no_detector() -> None:
 
 def test_tracks_are_numbered_from_where_they_are_told() -> None:
     detector = PerfectDetector()
-    camera = Camera(Pipeline(detector, rules(GATE), first_track=700_001, regions=False), detector)
+    camera = Camera(Pipeline(detector, rules(GATE), first_track=700_001), detector)
     for n in range(20):
         camera.show([("car", (500.0, 100.0 + 20 * n, 600.0, 200.0 + 20 * n))])
     (crossed,) = camera.said(Crossing)
@@ -502,7 +501,7 @@ def test_tracks_are_numbered_from_where_they_are_told() -> None:
 
 def test_an_overexposed_camera_is_told_beside_what_the_rules_say() -> None:
     detector = PerfectDetector()
-    camera = Camera(Pipeline(detector, rules(GATE), health=CameraHealth(lambda: "a1"), regions=False), detector)
+    camera = Camera(Pipeline(detector, rules(GATE), health=CameraHealth(lambda: "a1")), detector)
     camera.scene = np.full_like(camera.scene, 255)
     for n in range(100):
         camera.show([("car", (500.0, 100.0 + 4 * n, 600.0, 200.0 + 4 * n))])
@@ -513,7 +512,7 @@ def test_an_overexposed_camera_is_told_beside_what_the_rules_say() -> None:
 def test_without_budget_left_a_frame_is_passed_over_and_what_crosses_meanwhile_is_counted_all_the_same() -> None:
     budget = InferenceBudget(3.0)
     detector = PerfectDetector()
-    starved = Camera(Pipeline(detector, rules(GATE), regions=False, budget=budget, camera_id="north"), detector)
+    starved = Camera(Pipeline(detector, rules(GATE), budget=budget, camera_id="north"), detector)
     starved.show(seconds=2.0)
     drive(starved, seconds=6.0)
     starved.show(seconds=2.0)
@@ -531,7 +530,7 @@ def test_an_idle_camera_asks_for_next_to_nothing() -> None:
 
 def test_a_second_look_is_taken_where_something_small_moves() -> None:
     detector = PerfectDetector()
-    near = Camera(Pipeline(detector, rules(GATE)), detector)
+    near = Camera(Pipeline(detector, rules(GATE), regions=True), detector)
     near.show(seconds=1.0)
     for n in range(20):
         near.show([("car", (300.0 + 10 * n, 300.0, 360.0 + 10 * n, 340.0))])
