@@ -228,6 +228,8 @@ class Uplink:
                 self._health.clear()
                 link.close()
         except UplinkDown as exc:
+            if link is not None:
+                self._take_acks(link)  # mosquitto 2.0 says why it refuses a message and hangs up in one breath
             if isinstance(exc, HungUp) and self._greeted:
                 self._delivery.hung_up(time.monotonic())
             if isinstance(exc, NoAliases) and link is not None:
@@ -339,7 +341,7 @@ class Uplink:
         next_try_s = self._delivery.next_try_s()
         return _IDLE_S if next_try_s is None else min(_IDLE_S, max(0.0, next_try_s - now_s))
 
-    def _take_in(self, link: Link) -> None:
+    def _take_acks(self, link: Link) -> None:
         if link.acks:
             acks, link.acks = link.acks, deque()
             self._greeted = True  # the birth at least arrived: this connection worked
@@ -348,6 +350,9 @@ class Uplink:
             self._delivery.acked(acks, now_s)
             for mid, code in acks:
                 self._attachments.acked(mid, code, now_s)
+
+    def _take_in(self, link: Link) -> None:
+        self._take_acks(link)
         while link.messages:
             message = link.messages.popleft()
             if message.topic == self._topics.state:
