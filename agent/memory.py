@@ -7,9 +7,10 @@ log, and never the camera.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from pathlib import Path
+
+from agent.durable import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class CameraMemory:
 
     def _write(self, path: Path, content: bytes) -> bool:
         try:
-            _write_whole(path, content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
         except OSError as exc:
             if path not in self._failing:
                 _log.warning("%s: cannot be written, so the next run will not know: %s", path, exc.strerror)
@@ -93,19 +95,3 @@ class CameraMemory:
             return False
         self._failing.discard(path)
         return True
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The old content or the new, also after a power cut: a rename is one step, and both are on the disk by then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

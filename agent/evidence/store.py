@@ -20,6 +20,7 @@ from pathlib import Path
 
 from agent.clock import Clock, SystemClock
 from agent.contract.event import Evidence
+from agent.durable import sync_folder
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class EvidenceStore:
             kept.waits = True
             with suppress(OSError):  # a disk that takes no mark: it is sent all the same, unless the power fails first
                 self._mark(evidence_id).touch()
-                _sync(self.folder)
+                sync_folder(self.folder)
         self._wake()
         return kept.bytes
 
@@ -210,7 +211,7 @@ class EvidenceStore:
             if self._send:
                 self._mark(evidence_id).touch()
             part.rename(picture)
-            _sync(self.folder)
+            sync_folder(self.folder)
         except OSError:
             for path in (part, self._mark(evidence_id), picture):
                 with suppress(OSError):
@@ -256,12 +257,3 @@ class EvidenceStore:
 
 def _on_disk(size_bytes: int) -> int:
     return -(-size_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
-
-
-def _sync(folder: Path) -> None:
-    """Make names durable: a file without its name in the folder is lost in a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

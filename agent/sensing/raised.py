@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from agent.clock import Clock, Stamp
 from agent.contract.event import Body, SensorAlert
 from agent.contract.wire import PayloadError, body_json, read_body
+from agent.durable import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class RaisedAlerts:
             for r in self._raised.values()
         ]
         try:
-            _write_whole(self._path, json.dumps(entries, ensure_ascii=False).encode())
+            write_whole(self._path, json.dumps(entries, ensure_ascii=False).encode())
             self._failing = False
         except OSError as exc:
             if not self._failing:
@@ -98,18 +98,3 @@ def _raised(entry: dict[str, object]) -> Raised:
         raise PayloadError(f"{entry!r} is no alert of a sensor")
     stamp = Stamp(int(since["wall_ms"]), int(since["mono_ms"]), bool(since["trusted"]))
     return Raised(str(entry["sensor"]), body, stamp, str(entry["boot_id"]))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The old content or the new, also after a power cut."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

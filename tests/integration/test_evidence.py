@@ -28,6 +28,7 @@ from tests.support.consumer import Consumer, eventually
 from tests.support.events import crossing
 from tests.support.mosquitto import Mosquitto
 from tests.support.pictures import jpeg
+from tests.support.small_disk import small_disk
 from tests.support.testimony import alert
 from tests.support.traffic import traffic_frame, write_traffic
 
@@ -342,29 +343,15 @@ def skin(picture: npt.NDArray[np.uint8]) -> int:
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    if request.param == "tmpfs":
-        command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mounted)]
-    else:
-        image = tmp_path / "image"
-        image.write_bytes(b"")
-        os.truncate(image, 4 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-        command = ["mount", "-o", "loop", str(image), str(mounted)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip(f"cannot mount {request.param} here")
-    yield mounted
-    subprocess.run(["umount", str(mounted)], check=True)
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    with small_disk(request.param, tmp_path, 4) as mounted:
+        yield mounted
 
 
 def test_on_a_full_disk_alerts_go_without_and_what_was_stored_is_whole(
-    small_disk: Path, outbox: Outbox, broker: Mosquitto, uplink: Starter
+    disk: Path, outbox: Outbox, broker: Mosquitto, uplink: Starter
 ) -> None:
-    store = store_in(small_disk, send=True)
+    store = store_in(disk, send=True)
     say(store, outbox, *range(1, 401))
     holding = store.holding()
     assert 50 < holding.pictures < 300
@@ -378,18 +365,18 @@ def test_on_a_full_disk_alerts_go_without_and_what_was_stored_is_whole(
         assert arrived(ioc) == named(ioc)
         assert len(named(ioc)) == holding.pictures
     next(store.folder.glob("*.jpg")).unlink()
-    again = store_in(small_disk, send=True)
+    again = store_in(disk, send=True)
     assert again.put(jpeg(1)) is not None
 
 
 def test_a_disk_gone_read_only_still_gives_what_it_has(
-    small_disk: Path, outbox: Outbox, broker: Mosquitto, uplink: Starter
+    disk: Path, outbox: Outbox, broker: Mosquitto, uplink: Starter
 ) -> None:
-    store = store_in(small_disk)
+    store = store_in(disk)
     say(store, outbox, 1, 2)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     try:
-        again = store_in(small_disk, max_bytes=40_000)
+        again = store_in(disk, max_bytes=40_000)
         assert again.put(jpeg(3)) is None
         with Consumer(at(broker)) as ioc:
             link = uplink(broker, again)
@@ -400,4 +387,4 @@ def test_a_disk_gone_read_only_still_gives_what_it_has(
             assert eventually(lambda: arrived(ioc) == {wanted: named(ioc)[wanted]})
             assert eventually(lambda: again.waiting() == [])
     finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,26 +12,15 @@ from agent.contract.event import Stream
 from agent.errors import EventStoreError
 from agent.outbox import Outbox
 from tests.support.events import crossing
+from tests.support.small_disk import small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    if request.param == "tmpfs":
-        command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mounted)]
-    else:
-        image = tmp_path / "image"
-        image.write_bytes(b"")
-        os.truncate(image, 24 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-        command = ["mount", "-o", "loop", str(image), str(mounted)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip(f"cannot mount {request.param} here")
-    yield mounted
-    subprocess.run(["umount", str(mounted)], check=True)
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    with small_disk(request.param, tmp_path, 24) as mounted:
+        yield mounted
 
 
 def hog(disk: Path) -> Path:
@@ -59,12 +47,12 @@ def fill_until_refused(outbox: Outbox, stream: Stream) -> int:
     raise AssertionError("the disk never filled up")
 
 
-def test_a_full_disk_refuses_readings_takes_alerts_and_still_deletes(small_disk: Path) -> None:
-    outbox = Outbox(small_disk / "outbox.db")
+def test_a_full_disk_refuses_readings_takes_alerts_and_still_deletes(disk: Path) -> None:
+    outbox = Outbox(disk / "outbox.db")
     try:
         for first in range(1, 5001, 500):
             outbox.put(*[crossing(first + i, Stream.READING) for i in range(500)])
-        hogged = hog(small_disk)
+        hogged = hog(disk)
         accepted = 5000 + fill_until_refused(outbox, Stream.READING)
         assert accepted < 50_000
         assert "database or disk is full; free some space on this disk" in str(outbox.depth().error)
@@ -89,7 +77,7 @@ def test_a_full_disk_refuses_readings_takes_alerts_and_still_deletes(small_disk:
     finally:
         outbox.close()
 
-    outbox = Outbox(small_disk / "outbox.db")
+    outbox = Outbox(disk / "outbox.db")
     try:
         depth = outbox.depth()
         assert depth.streams[Stream.READING].last_seq == accepted + 1
@@ -99,9 +87,9 @@ def test_a_full_disk_refuses_readings_takes_alerts_and_still_deletes(small_disk:
         outbox.close()
 
 
-def test_an_outbox_can_be_opened_on_a_full_disk_and_stores_when_there_is_room_again(small_disk: Path) -> None:
-    hogged = hog(small_disk)
-    outbox = Outbox(small_disk / "outbox.db")
+def test_an_outbox_can_be_opened_on_a_full_disk_and_stores_when_there_is_room_again(disk: Path) -> None:
+    hogged = hog(disk)
+    outbox = Outbox(disk / "outbox.db")
     try:
         with pytest.raises(EventStoreError):
             outbox.put(crossing(1))

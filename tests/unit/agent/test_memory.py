@@ -75,9 +75,9 @@ def test_a_run_writes_once_at_its_start_and_once_in_a_hundred_thousand_tracks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[bytes] = []
-    write = memory_module._write_whole
+    write = memory_module.write_whole
     monkeypatch.setattr(
-        memory_module, "_write_whole", lambda path, content: (written.append(content), write(path, content))
+        memory_module, "write_whole", lambda path, content: (written.append(content), write(path, content))
     )
     numbers_of_a_run(camera(tmp_path), 40_000)
     assert len(written) == 1
