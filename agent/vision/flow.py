@@ -35,10 +35,10 @@ class Flow:
             return
         row, column = _cells(centres_px, frame_wh_px)
         x, y = speeds_px_s[:, 0].astype(np.float64), speeds_px_s[:, 1].astype(np.float64)
-        for layer, value in enumerate((np.ones(len(x)), x, y, x * x + y * y)):
-            once = np.bincount(row * _WIDE + column, value, minlength=self._sums[0].size).reshape(self._sums[0].shape)
-            for down, right, share in _AROUND:
-                self._sums[layer] += share * np.roll(once, (down, right), axis=(0, 1))
+        at = row * _WIDE + column
+        values = (np.ones(len(x)), x, y, x * x + y * y)
+        once = np.stack([np.bincount(at, value, minlength=self._sums[0].size) for value in values])
+        self._sums += _with_neighbours(once.reshape(self._sums.shape).astype(np.float64))
 
     def guess(self, centres_px: Floats, frame_wh_px: tuple[int, int]) -> Floats:
         """The usual speed at each place (n, 2): (n, 2), and 0 where there is none."""
@@ -50,7 +50,15 @@ class Flow:
         return np.where(sure[:, None], np.stack([x, y], axis=1), 0.0).astype(np.float32)
 
 
-_AROUND = tuple((dy, dx, 0.5 ** (abs(dy) + abs(dx))) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+def _with_neighbours(layers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each cell of (n, rows, columns) gives half of itself to the next ones, a quarter across the corner."""
+    tall = layers.copy()
+    tall[:, 1:] += 0.5 * layers[:, :-1]
+    tall[:, :-1] += 0.5 * layers[:, 1:]
+    wide = tall.copy()
+    wide[:, :, 1:] += 0.5 * tall[:, :, :-1]
+    wide[:, :, :-1] += 0.5 * tall[:, :, 1:]
+    return wide
 
 
 def _cells(centres_px: Floats, frame_wh_px: tuple[int, int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
