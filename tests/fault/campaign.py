@@ -80,6 +80,9 @@ class Campaign:
         self.notes += [f"{fault.name}, time {account.times}: {line}" for line in fault.check(rig, arrived)]
         if lost:
             self.notes.append(f"{fault.name}, time {account.times}: lost {sorted(lost)[:10]}")
+        # As a technician does who has looked at them: the box never deletes what it set aside, and this disk is small.
+        for file in rig.outbox.parent.glob(f"{rig.outbox.name}.damaged-*"):
+            file.unlink()
 
     def holes(self) -> list[str]:
         """Numbers that the consumer still waits for, though every event has come: the ledger must have none."""

@@ -36,7 +36,7 @@ class Disk:
         if why_not() is None:
             self._image.touch()
             os.truncate(self._image, _SIZE_BYTES)
-            subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(self._image)], check=True)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "4096", str(self._image)], check=True)
             # What is unmounted here must be unmounted in every namespace that was made meanwhile (`ip netns exec`
             # makes one), or a repaired disk comes back as the broken one that somebody else still holds.
             above = str(self._image.parent)
