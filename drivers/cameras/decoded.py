@@ -13,7 +13,7 @@ from typing import Any
 from drivers.base import CameraFormat, CameraRefused, CameraStalled, CameraUnavailable, Frame
 from drivers.cameras.credentials import Credentials
 from drivers.cameras.decoder_process import DecoderGone, DecoderProcess, NoMessage, Scrubber
-from drivers.cameras.decoder_protocol import MAX_PIXELS, Request
+from drivers.cameras.decoder_protocol import MAX_PIXELS, Request, is_size
 
 OPEN_TIMEOUT_S = 6.0
 # Only for the decoder to end by itself; the reader's own patience (read(timeout_s)) is usually shorter. Long, because
@@ -75,17 +75,10 @@ class DecodedCamera:
             error = self._explain(str(fields.get("reason")), self._words_in(fields))
             self.close()
             raise error
-        try:
-            fps = float(fields["fps"])
-            granted = CameraFormat(
-                width_px=int(fields["width_px"]),
-                height_px=int(fields["height_px"]),
-                fps=fps if 0.1 <= fps <= 240 else 0.0,  # cameras that do not say give 0, 90000 and the like
-                codec=str(fields["codec"])[:_CODEC_KEPT],
-            )
-        except (KeyError, TypeError, ValueError) as exc:
+        granted = granted_by(fields)
+        if granted is None:
             self.close()
-            raise CameraUnavailable(f"camera {self.camera_id}: {self._where}: its decoder speaks nonsense") from exc
+            raise CameraUnavailable(f"camera {self.camera_id}: {self._where}: its decoder speaks nonsense")
         self._index_base = self._next_index
         return granted
 
@@ -147,3 +140,16 @@ class DecodedCamera:
         assert self._decoder is not None
         words = "".join(c if c.isprintable() else " " for c in str(fields.get("words", "")))
         return self._decoder.scrub(words)[:_WORDS_KEPT].strip()
+
+
+def granted_by(fields: dict[str, Any]) -> CameraFormat | None:
+    """What the decoder says it has opened, or None if it cannot be true."""
+    try:
+        width_px, height_px, fps = int(fields["width_px"]), int(fields["height_px"]), float(fields["fps"])
+        codec = str(fields["codec"])[:_CODEC_KEPT]
+    except (KeyError, TypeError, ValueError, OverflowError):  # the last for Infinity, which Python's JSON knows
+        return None
+    if not is_size(width_px, height_px):
+        return None
+    # Cameras that do not say their rate give 0, 90000 and the like.
+    return CameraFormat(width_px=width_px, height_px=height_px, fps=fps if 0.1 <= fps <= 240 else 0.0, codec=codec)

@@ -30,7 +30,7 @@ import numpy as np
 import drivers
 from drivers.base import CameraUnavailable, Frame
 from drivers.cameras.credentials import Credentials
-from drivers.cameras.decoder_protocol import FRAME_BYTES, MAX_LINE_BYTES, MAX_PIXELS, WANT_FRAME
+from drivers.cameras.decoder_protocol import FRAME_BYTES, MAX_LINE_BYTES, WANT_FRAME, is_size
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class DecoderProcess:
             ((kind, fields),) = json.loads(line).items()
             if not isinstance(fields, dict):
                 raise TypeError("no fields")
-        except (ValueError, TypeError, AttributeError) as exc:
+        except (ValueError, TypeError, AttributeError, RecursionError) as exc:  # the last for [[[[…
             raise DecoderGone("its decoder speaks nonsense") from exc
         return kind, fields
 
@@ -199,9 +199,9 @@ class DecoderProcess:
         try:
             width_px, height_px = int(fields["width_px"]), int(fields["height_px"])
             index, mono_s = int(fields["index"]), float(fields["mono_s"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # the last for Infinity, which Python's JSON knows
             return None
-        if not (width_px > 0 and height_px > 0 and width_px * height_px <= MAX_PIXELS and index >= 0):
+        if not is_size(width_px, height_px) or index < 0:
             return None
         if not 0 <= time.monotonic() - mono_s < _OLDEST_FRAME_S:
             return None

@@ -59,3 +59,8 @@ class Request:
 
 def message_line(kind: str, **fields: Any) -> bytes:
     return json.dumps({kind: fields}).encode() + b"\n"
+
+
+def is_size(width_px: int, height_px: int) -> bool:
+    """Whether a picture can be so large, and the shared memory holds it."""
+    return width_px > 0 and height_px > 0 and width_px * height_px <= MAX_PIXELS

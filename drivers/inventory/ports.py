@@ -109,7 +109,7 @@ def _temperatures(root: Path) -> list[Found]:
         *_sorted(root, "sys/class/hwmon/*/temp*_input"),
     ):
         digits = word(file)
-        if not digits.lstrip("-").isdecimal():
+        if re.fullmatch(r"-?[0-9]{1,9}", digits) is None:
             continue  # some exist and cannot be read while their device sleeps
         label = word(file.with_name(file.name.replace("_input", "_label"))) if file.name != "temp" else ""
         name = label or word(file.with_name("type")) or word(file.with_name("name")) or "unnamed"

@@ -1,82 +1,76 @@
-"""Feeds parsers and keeps the account."""
+"""Feeds targets and keeps the account."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
-from tests.fuzz.damage import damaged
-from tests.fuzz.parsers import REFUSALS, Parser
+_SHOWN = 5
+
+
+class Outcome(Enum):
+    REFUSED = auto()  # in the parser's own words
+    NOTHING = auto()  # read, with no value in it
+    TAKEN = auto()
+
+
+@dataclass(frozen=True)
+class Target:
+    """once: makes one input by chance, and gives it to the parser. An AssertionError is something taken that must not
+    be; any other exception is a parser that fell over."""
+
+    name: str
+    once: Callable[[random.Random], Outcome]
 
 
 @dataclass
 class Account:
-    """What became of the inputs of one parser. crashes, wrong: the first few of each, to be looked at."""
+    """What became of the inputs of one target. found: the first few that were wrong or made it fall over."""
 
     name: str
-    inputs: int = 0
-    refused: int = 0
-    nothing: int = 0  # taken, but with no value in it
-    accepted: int = 0
-    changed: int = (
-        0  # accepted, and not what the undamaged answer said: the checksum happens to be right, or there is none
-    )
-    wrong: list[bytes] = field(default_factory=list)
-    crashes: list[tuple[bytes, str]] = field(default_factory=list)
-    n_wrong: int = 0
-    n_crashes: int = 0
-    why: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    wrong: int = 0
+    crashes: int = 0
+    found: list[str] = field(default_factory=list)
+
+    @property
+    def inputs(self) -> int:
+        return sum(self.outcomes.values()) + self.wrong + self.crashes
 
     @property
     def clean(self) -> bool:
-        return self.n_wrong == 0 and self.n_crashes == 0
+        return self.wrong == self.crashes == 0
 
     def row(self) -> str:
-        return (
-            f"{self.name:12} {self.inputs:9,} {self.refused:9,} {self.nothing:8,} {self.accepted:9,} {self.changed:8,} "
-            f"{self.n_wrong:6,} {self.n_crashes:8,}"
-        )
+        counts = (self.inputs, *(self.outcomes[outcome] for outcome in Outcome), self.wrong, self.crashes)
+        return f"{self.name:18}" + "".join(f"{count:11,}" for count in counts)
 
 
-HEAD = (
-    f"{'parser':12} {'inputs':>9} {'refused':>9} {'nothing':>8} {'accepted':>9} {'changed':>8} "
-    f"{'wrong':>6} {'crashes':>8}"
+HEAD = f"{'parser':18}" + "".join(
+    f"{title:>11}" for title in ("inputs", "refused", "nothing", "taken", "wrong", "crashes")
 )
 
 
-def feed(parser: Parser, inputs: int, chance: random.Random) -> Account:
-    """Undamaged answers first, which must all be read; then damaged ones and noise."""
-    account = Account(parser.name)
-    examples = parser.examples(chance)
-    truths = []
-    for example in examples:
-        try:
-            truths.append(parser.read(example))
-        except REFUSALS:
-            truths.append({})
-    assert any(truths), f"{parser.name}: no example is read at all"
+def feed(target: Target, inputs: int, chance: random.Random) -> Account:
+    account = Account(target.name)
     for _ in range(inputs):
-        which = chance.randrange(len(examples))
-        noise = chance.random() < 0.05
-        data = chance.randbytes(chance.randrange(80)) if noise else damaged(examples[which], chance, examples)
-        account.inputs += 1
+        number = chance.randrange(1 << 48)
         try:
-            values = parser.read(data)
-        except REFUSALS as exc:
-            account.refused += 1
-            account.why[type(exc).__name__] += 1
-            continue
+            outcome = target.once(random.Random(number))
+        except AssertionError as exc:
+            account.wrong += 1
+            account.found = [*account.found, f"wrong, --again {number}: {str(exc) or _promise(exc)}"][:_SHOWN]
         except Exception as exc:  # what this whole command is for
-            account.n_crashes += 1
-            account.crashes = [*account.crashes, (data, repr(exc))][:5]
-            continue
-        if not values:
-            account.nothing += 1
-            continue
-        account.accepted += 1
-        account.changed += values != truths[which]
-        if parser.bears_checksum(data, values) is False:
-            account.n_wrong += 1
-            account.wrong = [*account.wrong, data][:5]
+            account.crashes += 1
+            account.found = [*account.found, f"crash, --again {number}: {exc!r}"][:_SHOWN]
+        else:
+            account.outcomes[outcome] += 1
     return account
+
+
+def _promise(exc: AssertionError) -> str | None:
+    """The line of the promise that was not kept."""
+    return traceback.extract_tb(exc.__traceback__)[-1].line

@@ -38,6 +38,10 @@ def camera_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         pytest.param("echo hello", "speaks nonsense", id="no json"),
         pytest.param("echo '[1, 2]'", "speaks nonsense", id="json but no message"),
         pytest.param("""echo '{"opened": {"width_px": "wide"}}'""", "speaks nonsense", id="wrong fields"),
+        pytest.param(OPENED.replace("4,", "1e999,"), "speaks nonsense", id="wide without end"),
+        pytest.param(OPENED.replace("4,", "0,"), "speaks nonsense", id="no width"),
+        pytest.param(OPENED.replace("4,", "99999999,"), "speaks nonsense", id="more than the memory holds"),
+        pytest.param("printf '%09999d\\n' 0 | tr 0 '['", "speaks nonsense", id="lists in lists without end"),
         pytest.param("head -c 100000 /dev/zero; sleep 5", "speaks nonsense", id="a line without end"),
         pytest.param("exit 3", "ended with 3", id="exits"),
         pytest.param("echo >&2 out of memory; exit 3", r"ended with 3 \(out of memory\)", id="exits with a word"),
@@ -73,6 +77,11 @@ def test_a_decoder_that_says_nothing_is_given_up(camera_with: Make) -> None:
             """echo '{"frame": {"index": 0, "width_px": -4, "height_px": -2, "mono_s": 1.0}}'""",
             "speaks nonsense",
             id="negative",
+        ),
+        pytest.param(
+            """echo '{"frame": {"index": 0, "width_px": 1e999, "height_px": 2, "mono_s": 1.0}}'""",
+            "speaks nonsense",
+            id="wide without end",
         ),
         pytest.param(
             """echo '{"frame": {"index": 0, "width_px": 4, "height_px": 2, "mono_s": NaN}}'""",

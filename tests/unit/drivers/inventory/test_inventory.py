@@ -159,6 +159,7 @@ def test_temperatures_come_with_their_names_and_what_they_are_now(tmp_path: Path
             "sys/class/thermal/thermal_zone0/temp": "48312\n",
             "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
             "sys/class/thermal/thermal_zone1/temp": "",  # exists, and cannot be read while its device sleeps
+            "sys/class/thermal/thermal_zone2/temp": "--48312\n",  # no driver should, and one that does stops nothing
             "sys/class/hwmon/hwmon2/temp1_input": "-1500\n",
             "sys/class/hwmon/hwmon2/name": "nvme\n",
             "sys/class/hwmon/hwmon2/temp2_input": "41000\n",

@@ -1,7 +1,4 @@
-"""The parsers, each with answers that are true, a way to ask it, and a judge.
-
-To add one (ONVIF's XML has its place here): a class like these, and a line in PARSERS.
-"""
+"""The parsers of sensors' answers, each with answers that are true, a way to ask it, and a judge."""
 
 from __future__ import annotations
 
@@ -21,13 +18,16 @@ from drivers.sensors.nmea import parse, quality, when, where
 from drivers.sensors.nut import answer, flags, number
 from drivers.sensors.sysfs import parse_hwmon, parse_w1
 from drivers.units import absurd
+from tests.fuzz.damage import damaged
+from tests.fuzz.run import Outcome, Target
 
 Values = dict[str, float]
-REFUSALS = (SensorInvalid, SensorRefused, SensorUnavailable)
+_REFUSALS = (SensorInvalid, SensorRefused, SensorUnavailable)
+_FILLINGS = (b"\x00", b"\xff", b"\n", b"\r\n", b"$", b"*", b",", b" ", b'"', b"\\", b"YES", b"t=85000", b"ERR ")
 
 
 class Parser(Protocol):
-    """examples: true answers. read: the values in one, or raises one of REFUSALS; anything else is a crash.
+    """examples: true answers. read: the values in one, or raises one of _REFUSALS; anything else is a crash.
 
     bears_checksum: whether bytes of which values were taken bear the format's own checksum and form, by other code.
     None: the format has none, and only the ranges hold.
@@ -38,6 +38,30 @@ class Parser(Protocol):
     def examples(self, chance: random.Random) -> list[bytes]: ...
     def read(self, data: bytes) -> Values: ...
     def bears_checksum(self, data: bytes, values: Values) -> bool | None: ...
+
+
+def target(parser: Parser) -> Target:
+    examples = parser.examples(random.Random(parser.name))  # the same in each run: an input is its number alone
+    assert any(_read(parser, example) for example in examples), f"{parser.name}: no example is read at all"
+
+    def once(chance: random.Random) -> Outcome:
+        data = damaged(chance.choice(examples), chance, (*_FILLINGS, *chance.sample(examples, 3)))
+        values = _read(parser, data)
+        if values is None:
+            return Outcome.REFUSED
+        if not values:
+            return Outcome.NOTHING
+        assert parser.bears_checksum(data, values) is not False, f"took {values} from {data!r}"
+        return Outcome.TAKEN
+
+    return Target(parser.name, once)
+
+
+def _read(parser: Parser, data: bytes) -> Values | None:
+    try:
+        return parser.read(data)
+    except _REFUSALS:
+        return None
 
 
 def checked(readings: list[Reading]) -> Values:
@@ -53,7 +77,7 @@ class Modbus:
     _REGISTERS = (Register("pm25", "µg/m³", 0, scale=0.1), Register("temperature", "°C", 1, kind="int16", scale=0.1))
 
     def __init__(self, *, rtu: bool) -> None:
-        self.name = "modbus rtu" if rtu else "modbus tcp"
+        self.name = "modbus-rtu" if rtu else "modbus-tcp"
         self._rtu = rtu
         self._values = [231, 305]
         registers: dict[tuple[str, int], int | Callable[[], int]] = {
@@ -222,7 +246,7 @@ class Nut:
 class Chips:
     """I2C has no checksum: any bytes are an answer, and only what the chip can measure is a reading."""
 
-    name = "i2c chips"
+    name = "i2c-chips"
 
     def __init__(self) -> None:
         self._bme = Bme280Sensor.__new__(Bme280Sensor)
@@ -244,5 +268,5 @@ class Chips:
         return all(low <= values[name] <= high for name, (low, high) in ranges.items() if name in values) or False
 
 
-def parsers() -> list[Parser]:
-    return [Modbus(rtu=True), Modbus(rtu=False), Nmea(), OneWire(), Hwmon(), Nut(), Chips()]
+def targets() -> list[Target]:
+    return [target(one) for one in (Modbus(rtu=True), Modbus(rtu=False), Nmea(), OneWire(), Hwmon(), Nut(), Chips())]
