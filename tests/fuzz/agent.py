@@ -138,7 +138,8 @@ def inventory() -> Target:
 
 
 def _stanzas(root: Path) -> list[str]:
-    return [one.stanza("x") for one in (*list_ports(root), *list_accelerators(root), *list_csi(root / "sys"))]
+    found = [one.stanza("x") for one in (*list_ports(root), *list_accelerators(root))]
+    return [*found, *(camera.stanza("x") for camera in list_csi(root / "sys"))]
 
 
 def targets() -> list[Target]:

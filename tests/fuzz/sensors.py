@@ -95,7 +95,7 @@ class Modbus:
             self._values = [chance.randrange(1000), chance.randrange(-200, 500) & 0xFFFF]
             self._link._transaction = 0x1233  # so that the example answers what read() asks
             seen: list[bytes] = []
-            self._wire.garble = lambda frame, seen=seen: seen.append(frame) or frame  # type: ignore[func-returns-value,misc]
+            self._wire.garble = lambda frame, seen=seen: seen.append(frame) or frame  # type: ignore[misc]
             self._sensor.read(1.0)
             found += seen
         return found

@@ -17,6 +17,7 @@ import pytest
 from drivers.base import CLASSES
 from drivers.inference import open_detector
 from tests.support.packs import tiny_pack
+from tests.support.sight import SURE_SCORE, overlap, unmatched
 from tests.support.street import BUS_XYXY, CARS_XYXY, PEOPLE_XYXY, street
 
 TOP = Path(__file__).resolve().parents[2]
@@ -80,22 +81,6 @@ def through_old_runtime(python: Path, pack: str, picture: np.ndarray, min_score:
     return json.loads(done.stdout)
 
 
-def overlap(a, b) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
-def unmatched(found: list[tuple], others: list[tuple]) -> list[tuple]:
-    """Of (class, score, box): those without a like one among others."""
-    return [
-        one
-        for one in found
-        if not any(one[0] == o[0] and abs(one[1] - o[1]) < 0.15 and overlap(one[2], o[2]) > 0.85 for o in others)
-    ]
-
-
 def objects(class_ids, scores, boxes) -> list[tuple]:
     return [(CLASSES[c], s, b) for c, s, b in zip(class_ids, scores, boxes, strict=True)]
 
@@ -109,11 +94,9 @@ def test_both_runtimes_see_the_same_objects(old_runtime, pack, tmp_path):
     assert old["runtime"] == "tflite-runtime 2.14.0"
     news = objects(new.class_ids.tolist(), new.scores.tolist(), new.boxes_xyxy_px.tolist())
     olds = objects(old["class_ids"], old["scores"], old["boxes"])
-    # Their INT8 kernels round differently, so a box near the threshold may be on either side of it.
-    sure = [[o for o in found if o[1] >= 0.4] for found in (news, olds)]
-    assert len(sure[0]) >= 2
-    assert unmatched(sure[0], olds) == []
-    assert unmatched(sure[1], news) == []
+    assert sum(score >= SURE_SCORE for _, score, _ in news) >= 2
+    assert unmatched(news, olds, score=0.15, least_overlap=0.85) == []
+    assert unmatched(olds, news, score=0.15, least_overlap=0.85) == []
 
 
 def test_old_runtime_reads_every_kind_of_input(old_runtime, tmp_path):
