@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from agent import __version__
@@ -20,7 +21,8 @@ from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
-from drivers.inference import open_detector
+from drivers.cameras import Credentials
+from drivers.inference import TfliteDetector, open_detector
 
 _log = logging.getLogger(__name__)
 _MB = 1024 * 1024
@@ -28,7 +30,8 @@ _DRAIN_S = 10.0
 
 
 def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) -> None:
-    """Run until stop is set, or until every camera is a recording that was played to its end.
+    """Run until stop is set, or until every camera is a recording that was played to its end (a box without a camera
+    has no end).
 
     pictures: a folder for one annotated picture per camera, written at the end.
     Raises ConfigError or ModelPackError for what a restart cannot mend, EventStoreError if another agent has the
@@ -36,20 +39,85 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     """
     clock = SystemClock()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
-    detector = open_detector(
-        config.detector.pack,
-        config.detector.threads,
-        delegate=config.detector.delegate,
-        delegate_options=config.detector.delegate_options,
-    )
-    budget = InferenceBudget(config.detector.max_inferences_per_s)
+    detector = make_detector(config)
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
     evidence = make_evidence(config, clock)
     uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
+    workers = (
+        []
+        if detector is None
+        else make_workers(config, credentials, detector, outbox, evidence, clock, pictures=pictures)
+    )
+    report = HealthReport(
+        version=__version__,
+        detector=detector,
+        outbox=outbox,
+        evidence=evidence,
+        uplink=uplink,
+        workers=workers,
+        clock=clock,
+        sensing=sensing,
+    )
+    if uplink is None:
+        _log.warning("no [[broker]] in the configuration: events are stored and wait")
+    else:
+        uplink.start()
+    for worker in workers:
+        worker.start()
+    sensing.start(outbox.put)
+    sight = f"{detector.pack.label} on {detector.runtime}" if detector else "no detector, as there is no camera"
+    _log.info("running: %d camera(s), %d sensor(s), %s", len(workers), len(config.sensor), sight)
+    try:
+        while not stop.wait(min(1.0, config.health.interval_s)) and not (workers and all(w.ended() for w in workers)):
+            if uplink is not None and report.is_due(config.health.interval_s):
+                uplink.publish_health(report.make())
+            evidence.tidy()
+    finally:
+        sensing.stop()
+        for worker in workers:
+            worker.stop()
+        if uplink is not None:
+            if not stop.is_set():
+                uplink.drain(_DRAIN_S)
+            uplink.stop()
+        outbox.close()
+        if detector is not None:
+            detector.close()
+    for worker in workers:
+        if pictures is not None and worker.scene is not None:
+            path = pictures / f"{worker.camera_id}.jpg"
+            try:
+                _log.info("picture: %s", worker.scene.write(path))
+            except OSError as exc:
+                _log.error("cannot write the picture %s: %s", path, exc)
+
+
+def make_detector(config: Config) -> TfliteDetector | None:
+    """None for a box without a camera: it needs neither the memory nor the pack. Raises ModelPackError, DriverError."""
+    if not config.camera:
+        return None
+    settings = config.detector
+    return open_detector(
+        settings.pack, settings.threads, delegate=settings.delegate, delegate_options=settings.delegate_options
+    )
+
+
+def make_workers(
+    config: Config,
+    credentials: Mapping[str, Credentials | None],
+    detector: TfliteDetector,
+    outbox: Outbox,
+    evidence: EvidenceStore,
+    clock: Clock,
+    *,
+    pictures: Path | None,
+) -> list[CameraWorker]:
+    """One for each camera, not started. credentials: by the camera's id."""
+    budget = InferenceBudget(config.detector.max_inferences_per_s)
     memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
-    workers = [
+    return [
         CameraWorker(
             camera.id,
             make_driver(camera, credentials[camera.id]),
@@ -70,52 +138,6 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         )
         for camera in config.camera
     ]
-    report = HealthReport(
-        version=__version__,
-        detector=detector,
-        outbox=outbox,
-        evidence=evidence,
-        uplink=uplink,
-        workers=workers,
-        clock=clock,
-        sensing=sensing,
-    )
-    if uplink is None:
-        _log.warning("no [[broker]] in the configuration: events are stored and wait")
-    else:
-        uplink.start()
-    for worker in workers:
-        worker.start()
-    sensing.start(outbox.put)
-    _log.info(
-        "running: %d camera(s), %d sensor(s), %s on %s",
-        len(workers),
-        len(config.sensor),
-        detector.pack.label,
-        detector.runtime,
-    )
-    try:
-        while not stop.wait(min(1.0, config.health.interval_s)) and not all(w.ended() for w in workers):
-            if uplink is not None and report.is_due(config.health.interval_s):
-                uplink.publish_health(report.make())
-            evidence.tidy()
-    finally:
-        sensing.stop()
-        for worker in workers:
-            worker.stop()
-        if uplink is not None:
-            if not stop.is_set():
-                uplink.drain(_DRAIN_S)
-            uplink.stop()
-        outbox.close()
-        detector.close()
-    for worker in workers:
-        if pictures is not None and worker.scene is not None:
-            path = pictures / f"{worker.camera_id}.jpg"
-            try:
-                _log.info("picture: %s", worker.scene.write(path))
-            except OSError as exc:
-                _log.error("cannot write the picture %s: %s", path, exc)
 
 
 def make_outbox(config: Config, clock: Clock) -> Outbox:

@@ -409,10 +409,16 @@ class Config(Table):
     outbox: OutboxConfig = OutboxConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     detector: DetectorConfig = DetectorConfig()
-    camera: tuple[CameraConfig, ...] = Field(min_length=1)
+    camera: tuple[CameraConfig, ...] = Field((), description="none: a box that has sensors only")
     sensor: tuple[SensorConfig, ...] = ()
     output: tuple[OutputConfig, ...] = ()
     health: HealthConfig = HealthConfig()
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> Self:
+        if not self.camera and not self.sensor:
+            raise ValueError("nothing to watch; wanted a table that begins with [[camera]], or one with [[sensor]]")
+        return self
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
@@ -434,7 +440,7 @@ class Config(Table):
         for camera in self.camera:
             if camera.id == camera_id:
                 return camera
-        known = ", ".join(camera.id for camera in self.camera)
+        known = ", ".join(camera.id for camera in self.camera) or "none"
         raise ConfigError(f"no camera {camera_id!r} in the configuration; it has: {known}")
 
 

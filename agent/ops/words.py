@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 _SENTENCES: dict[str, tuple[str, str]] = {
     "config-ok": (
-        "configuration {path}: fine, {cameras} camera(s), {lines} line(s), {zones} zone(s)",
-        "cấu hình {path}: tốt, {cameras} máy quay, {lines} vạch, {zones} vùng",
+        "configuration {path}: fine, {cameras} camera(s), {lines} line(s), {zones} zone(s), {sensors} sensor(s)",
+        "cấu hình {path}: tốt, {cameras} máy quay, {lines} vạch, {zones} vùng, {sensors} cảm biến",
     ),
     "model-ok": (
         "model {label}: fine, on {runtime}, one look takes {ms:.0f} ms here",

@@ -23,7 +23,6 @@ from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
 from agent.uplink.subscriber import Subscriber
 from drivers.base import CameraRefused, DriverError, Output, Reading, Sensor, SensorInvalid
-from drivers.inference import open_detector
 
 _FIRST_FRAME_S = 12.0
 _SENSOR_HANGS_S = 15.0  # beyond its own timeout
@@ -39,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
             cameras=len(settings.camera),
             lines=sum(len(camera.line) for camera in settings.camera),
             zones=sum(len(camera.zone) for camera in settings.camera),
+            sensors=len(settings.sensor),
         )
     )
     _model(settings)
@@ -57,12 +57,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(settings: Config) -> None:
-    detector = open_detector(
-        settings.detector.pack,
-        settings.detector.threads,
-        delegate=settings.detector.delegate,
-        delegate_options=settings.detector.delegate_options,
-    )
+    detector = app.make_detector(settings)
+    if detector is None:
+        return
     picture = np.full((480, 640, 3), 114, np.uint8)
     detector.detect(picture, 0.3)  # the first look also prepares the network
     began_s = time.monotonic()

@@ -142,6 +142,46 @@ def is_well(ioc: Consumer) -> bool:
     )
 
 
+def test_a_box_with_sensors_and_no_camera_is_checked_runs_reports_and_goes_on_after_a_kill(
+    tmp_path: Path, broker: Mosquitto, ioc: Consumer
+) -> None:
+    rig = tmp_path / "rig"
+    rig.mkdir()
+    with Cabinet(rig) as cabinet:
+        # Its pack is not there, and is not missed: nothing here has a picture to look at.
+        more = f'[detector]\npack = "/nowhere"\n{cabinet.config()}'
+        config = write_config(tmp_path, None, broker=broker_lines(broker.port), more=more)
+        check = gateway_agent("check", "--config", config, **cabinet.environment)
+        assert check.returncode == 0, check.stdout + check.stderr
+        assert "fine, 0 camera(s), 0 line(s), 0 zone(s), 6 sensor(s)" in check.stdout
+        assert "model" not in check.stdout
+        agent = Agent(config, **cabinet.environment).start()
+        try:
+            assert eventually(lambda: set(states(ioc).values()) == {"ok"} and len(states(ioc)) == 6), agent.log()
+            print(f"resident memory with six sensors and no camera: {agent.rss_bytes() / 1e6:.0f} MB")
+            pulse = health(ioc)[-1]
+            assert pulse["cameras"] == {}
+            assert "model" not in pulse
+            assert "runtime" not in pulse
+            cabinet.pm25 = 90.0
+            assert eventually(lambda: alerts(ioc, "air", "sensor-limit", state="raised") != []), agent.log()
+            time.sleep(2)  # without a camera there is no recording that could be over: it goes on
+            assert agent.process is not None
+            assert agent.process.poll() is None
+        finally:
+            agent.stop(signal.SIGKILL)
+        cabinet.pm25 = 50.0
+        with agent:
+            assert eventually(lambda: raised_and_cleared(alerts(ioc, "air", "sensor-limit"))), agent.log()
+            assert agent.stop() == 0
+        assert "0 camera(s), 6 sensor(s), no detector, as there is no camera" in agent.log()
+        refused = gateway_agent("replay", "--config", config, "--camera", "north", "--source", "clip.mp4")
+        assert refused.returncode == 78
+        assert "no camera 'north' in the configuration; it has: none" in refused.stderr
+    assert {message["value"] for message in readings(ioc, "air")} == {40.0, 90.0, 50.0}
+    assert (ioc.missing(), ioc.disorder) == ({}, [])
+
+
 def test_alerts_raised_before_a_kill_are_cleared_after_it_under_their_ids(
     tmp_path: Path, broker: Mosquitto, ioc: Consumer
 ) -> None:

@@ -395,4 +395,4 @@ def test_a_box_table_alone_is_no_configuration(tmp_path: Path) -> None:
     path.write_text(BOX)
     run = gateway_agent("check", "--config", path)
     assert run.returncode == 78
-    assert "camera: found nothing; wanted a table that begins with [[camera]]" in run.stderr
+    assert "nothing to watch; wanted a table that begins with [[camera]], or one with [[sensor]]" in run.stderr

@@ -33,16 +33,16 @@ def gateway_agent(
 
 
 def write_config(
-    folder: Path, source: str | Path, *, camera: str = "", broker: str = "", rules: str = MIDDLE, more: str = ""
+    folder: Path, source: str | Path | None, *, camera: str = "", broker: str = "", rules: str = MIDDLE, more: str = ""
 ) -> Path:
-    """A gateway.toml with one camera "cam". camera, broker: lines for their tables; without broker there is none."""
+    """A gateway.toml with one camera "cam"; source None: with no camera. camera, broker: lines for their tables;
+    without broker there is none."""
     path = folder / "gateway.toml"
     text = str(source) if ":" in str(source) else f"file:{source}"
+    table = f'[[camera]]\nid = "cam"\nsource = "{text}"\n{camera}\n{rules}' if source is not None else ""
     path.write_text(
         f'{BOX}[outbox]\npath = "{folder / "outbox.db"}"\nmax_mb = 64\nalert_reserve_mb = 16\n'
-        f"[health]\ninterval_s = 1\n"
-        + (f"[[broker]]\ntls = false\n{broker}\n" if broker else "")
-        + f'{more}\n[[camera]]\nid = "cam"\nsource = "{text}"\n{camera}\n{rules}'
+        f"[health]\ninterval_s = 1\n" + (f"[[broker]]\ntls = false\n{broker}\n" if broker else "") + f"{more}\n{table}"
     )
     return path
 

@@ -161,9 +161,15 @@ def test_every_key_arrives_where_it_belongs() -> None:
         ),
         pytest.param(GOOD + "[evidence]\nmax_mb = 0", "evidence.max_mb: found 0; wanted at least 1", id="no room"),
         pytest.param(CAMERA, "box: found nothing; wanted a table that begins with [box]", id="no box"),
-        pytest.param(BOX, "camera: found nothing; wanted a table that begins with [[camera]]", id="no camera"),
         pytest.param(
-            "camera = []\n" + BOX, "camera: found []; wanted at least 1 of them", id="an empty list of cameras"
+            BOX,
+            "the file: nothing to watch; wanted a table that begins with [[camera]], or one with [[sensor]]",
+            id="no camera and no sensor",
+        ),
+        pytest.param(
+            "camera = []\nsensor = []\n" + BOX,
+            "the file: nothing to watch; wanted a table that begins with [[camera]], or one with [[sensor]]",
+            id="empty lists of both",
         ),
         pytest.param(
             GOOD + '[detector]\ndelegate = "npu"',
