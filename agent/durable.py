@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+
+class Memo:
+    """A small file that the next run of the agent reads. A disk that cannot be written costs what it would have held,
+    with one line in the log until it can be written again, and its user nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._failing = False
+
+    def write(self, content: bytes) -> bool:
+        """Whole or not at all; whether it is on the disk now."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, content)
+        except OSError as exc:
+            if not self._failing:
+                _log.warning("%s: cannot be written, so the next run will not know: %s", self.path, exc.strerror)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ import logging
 import secrets
 from pathlib import Path
 
-from agent.durable import write_whole
+from agent.durable import Memo
 
 _log = logging.getLogger(__name__)
 
@@ -23,24 +23,23 @@ class CameraMemory:
     """What one camera remembers. Used by one thread."""
 
     def __init__(self, folder: Path, camera_id: str) -> None:
-        self._view = folder / f"{camera_id}.view"
-        self._tracks = folder / f"{camera_id}.tracks"
+        self._view = Memo(folder / f"{camera_id}.view")
+        self._tracks = Memo(folder / f"{camera_id}.tracks")
         self._last_track = 0
         self._ask_at_track = 0
-        self._failing: set[Path] = set()
 
     def view(self) -> bytes | None:
         """What `keep_view` kept, if it can be read."""
         try:
-            return self._view.read_bytes()
+            return self._view.path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as exc:
-            _log.warning("%s: cannot be read, and is learned anew: %s", self._view, exc.strerror)
+            _log.warning("%s: cannot be read, and is learned anew: %s", self._view.path, exc.strerror)
             return None
 
     def keep_view(self, memory: bytes) -> None:
-        self._write(self._view, memory)
+        self._view.write(memory)
 
     def first_track(self) -> int:
         """A number for the first track of this run, above which a day's worth has never been used.
@@ -71,27 +70,15 @@ class CameraMemory:
 
     def _last_era(self) -> int | None:
         try:
-            era = int(self._tracks.read_text(encoding="ascii"))
+            era = int(self._tracks.path.read_text(encoding="ascii"))
             if 0 <= era < _ERAS:
                 return era
-            _log.warning("%s: holds %d, wanted 0 to %d; drawing lots", self._tracks, era, _ERAS - 1)
+            _log.warning("%s: holds %d, wanted 0 to %d; drawing lots", self._tracks.path, era, _ERAS - 1)
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as exc:
-            _log.warning("%s: cannot be read; drawing lots: %s", self._tracks, exc)
+            _log.warning("%s: cannot be read; drawing lots: %s", self._tracks.path, exc)
         return None
 
     def _write_era(self, era: int) -> bool:
-        return self._write(self._tracks, f"{era}\n".encode("ascii"))
-
-    def _write(self, path: Path, content: bytes) -> bool:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
-        except OSError as exc:
-            if path not in self._failing:
-                _log.warning("%s: cannot be written, so the next run will not know: %s", path, exc.strerror)
-            self._failing.add(path)
-            return False
-        self._failing.discard(path)
-        return True
+        return self._tracks.write(f"{era}\n".encode("ascii"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from agent.clock import Clock, Stamp
 from agent.contract.event import Body, SensorAlert
 from agent.contract.wire import PayloadError, body_json, read_body
-from agent.durable import write_whole
+from agent.durable import Memo
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +43,10 @@ class RaisedAlerts:
     """Any number of threads may use it. path None: remembers nothing."""
 
     def __init__(self, path: Path | None, *, clock: Clock) -> None:
-        self._path = path
+        self._memo = Memo(path) if path is not None else None
         self._clock = clock
         self._lock = threading.Lock()
         self._raised = {raised.body.alert: raised for raised in self._read()}
-        self._failing = False
 
     def remembered(self) -> list[Raised]:
         with self._lock:
@@ -65,31 +64,25 @@ class RaisedAlerts:
             self._write()
 
     def _read(self) -> list[Raised]:
-        if self._path is None:
+        if self._memo is None:
             return []
         try:
-            entries = json.loads(self._path.read_text(encoding="utf-8"))
+            entries = json.loads(self._memo.path.read_text(encoding="utf-8"))
             return [_raised(entry) for entry in entries[:_MOST]]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError, KeyError) as exc:  # PayloadError is a ValueError
-            _log.warning("%s: cannot be read; what was raised before is not cleared any more: %s", self._path, exc)
+            _log.warning("%s: cannot be read; what was raised before is not cleared any more: %s", self._memo.path, exc)
             return []
 
     def _write(self) -> None:
-        if self._path is None:
+        if self._memo is None:
             return
         entries = [
             {"sensor": r.sensor_id, "body": body_json(r.body), "since": asdict(r.since), "boot_id": r.boot_id}
             for r in self._raised.values()
         ]
-        try:
-            write_whole(self._path, json.dumps(entries, ensure_ascii=False).encode())
-            self._failing = False
-        except OSError as exc:
-            if not self._failing:
-                _log.warning("%s: cannot be written, so the next run will not know: %s", self._path, exc.strerror)
-            self._failing = True
+        self._memo.write(json.dumps(entries, ensure_ascii=False).encode())
 
 
 def _raised(entry: dict[str, object]) -> Raised:

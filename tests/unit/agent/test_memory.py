@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent import memory as memory_module
+from agent import durable
 from agent.memory import CameraMemory
 
 
@@ -75,10 +75,8 @@ def test_a_run_writes_once_at_its_start_and_once_in_a_hundred_thousand_tracks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[bytes] = []
-    write = memory_module.write_whole
-    monkeypatch.setattr(
-        memory_module, "write_whole", lambda path, content: (written.append(content), write(path, content))
-    )
+    write = durable.write_whole
+    monkeypatch.setattr(durable, "write_whole", lambda path, content: (written.append(content), write(path, content)))
     numbers_of_a_run(camera(tmp_path), 40_000)
     assert len(written) == 1
     numbers_of_a_run(camera(tmp_path), 460_000)
@@ -98,7 +96,7 @@ def test_a_damaged_file_is_replaced_by_lots_and_said(
 
 def test_lots_are_drawn_where_nothing_can_be_read_or_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lots = iter([7, 8, 9])
-    monkeypatch.setattr(memory_module.secrets, "randbelow", lambda below: next(lots))
+    monkeypatch.setattr("secrets.randbelow", lambda below: next(lots))
     assert camera(tmp_path).first_track() == 700_001
     monkeypatch.setattr(os, "fsync", disk_full)
     assert camera(tmp_path).first_track() == 800_001
