@@ -27,17 +27,30 @@ _SNAPSHOTS_PER_S = 1.0  # where nobody says
 
 
 class _Jpegs:
-    """What the two have in common: a JPEG that was received, and decoding it."""
+    """What the two have in common: a JPEG that was received, and decoding it. open() receives the first already."""
 
     def __init__(self) -> None:
         self._jpeg = b""
         self._is_new = False  # received while opening, and not delivered yet
         self._undecodable = 0
 
-    def _format(self, fps: float) -> CameraFormat:
+    def _opened(self, fps: float) -> CameraFormat:
+        """With the first picture received: what there is, and that picture is the next to be grabbed."""
         size_wh_px = jpeg_size_px(self._jpeg)
         assert size_wh_px is not None, "the caller has looked"
+        refuse_too_big(*size_wh_px)
+        self._is_new = True
         return CameraFormat(*size_wh_px, fps=fps, codec="jpeg")
+
+    def grab(self) -> bool:
+        if self._is_new:
+            self._is_new = False
+            return True
+        return self._receive_jpeg()
+
+    def _receive_jpeg(self) -> bool:
+        """Wait for one into _jpeg. False at the end; may raise SourceFailed."""
+        raise NotImplementedError
 
     def retrieve(self, shared: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
         size_wh_px = jpeg_size_px(self._jpeg)
@@ -64,19 +77,13 @@ class MjpegSource(_Jpegs):
 
     def open(self) -> CameraFormat:
         self._open_until_s = time.monotonic() + self._request.open_timeout_s
-        if not self.grab():
+        if not self._receive_jpeg():
             raise SourceFailed("ended", "the stream ended before its first picture")
         self._open_until_s = None
-        self._is_new = True
-        granted = self._format(0.0)
-        refuse_too_big(granted.width_px, granted.height_px)
-        return granted
+        return self._opened(0.0)
 
-    def grab(self) -> bool:
-        """The next part that is a JPEG. Once open, it is the camera that loses patience with one that comes slowly."""
-        if self._is_new:
-            self._is_new = False
-            return True
+    def _receive_jpeg(self) -> bool:
+        """The next part that is one. Once open, it is the camera that loses patience with one that comes slowly."""
         try:
             for _ in range(_USELESS_PARTS):
                 jpeg = next(self._parts, None)
@@ -124,15 +131,9 @@ class SnapshotSource(_Jpegs):
 
     def open(self) -> CameraFormat:
         self._fetch()
-        self._is_new = True
-        granted = self._format(1.0 / self._period_s)
-        refuse_too_big(granted.width_px, granted.height_px)
-        return granted
+        return self._opened(1.0 / self._period_s)
 
-    def grab(self) -> bool:
-        if self._is_new:
-            self._is_new = False
-            return True
+    def _receive_jpeg(self) -> bool:
         wait_s = self._due_s - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
