@@ -92,7 +92,7 @@ def start(folder: Path, board: Board, arguments: Sequence[str], output: IO[str])
     There is no network but a loopback of its own. End it by killing it: the kernel ends with it all that runs inside.
     """
     environment = {
-        "PATH": "/usr/bin",
+        "PATH": "/usr/bin:/bin",  # unpacked as it comes, the root has two
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "CI": "1",  # Hypothesis then sets no time limits
