@@ -1,4 +1,4 @@
-"""What every sensor driver promises (drivers/README.md), as checks that take any sensor: over fakes, and connected ones.
+"""What every sensor driver promises (drivers/README.md), as checks that take any sensor: over fakes or connected ones.
 
 A check gets a `Rig`: a sensor that is not open yet, and the ways to break, spoil and mend what it talks to. It fails
 with an assertion. Where a rig has no such way, a check that needs it does not apply to it.
@@ -81,11 +81,8 @@ def says_by_name_and_in_time_that_it_is_unplugged(rig: Rig) -> None:
     _open_and_read(rig)
     rig.breaks()
     try:
-        began_s = time.monotonic()
         with pytest.raises(SensorUnavailable, match=f"^sensor {rig.sensor.sensor_id}: "):
-            while True:  # what had been sent before may still come
-                rig.sensor.read(rig.timeout_s)
-                assert time.monotonic() - began_s < rig.patience_s, "it goes on reading what is unplugged"
+            _read_until_it_fails(rig)
         rig.sensor.close()
         began_s = time.monotonic()
         with pytest.raises(SensorUnavailable, match=f"^sensor {rig.sensor.sensor_id}: "):
@@ -164,6 +161,14 @@ def names_itself_and_its_bus_before_it_is_open(rig: Rig) -> None:
 def _open_and_read(rig: Rig) -> Sequence[Reading]:
     rig.sensor.open()
     return rig.sensor.read(rig.timeout_s)
+
+
+def _read_until_it_fails(rig: Rig) -> None:
+    """What had been sent before may still come."""
+    deadline_s = time.monotonic() + rig.patience_s
+    while True:
+        rig.sensor.read(rig.timeout_s)
+        assert time.monotonic() < deadline_s, "it goes on reading what is unplugged"
 
 
 WELL = (

@@ -21,7 +21,7 @@ def test_every_driver_of_ours_has_a_rig() -> None:
     assert set(DRIVERS) <= set(RIGS)
 
 
-@pytest.mark.parametrize("check", (*WELL, *UNPLUGGED), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*WELL, *UNPLUGGED], ids=lambda check: check.__name__)
 def test_the_driver(rig: Rig, check: Callable[[Rig], None]) -> None:
     assert rig.sensor.sensor_id == ID
     check(rig)
