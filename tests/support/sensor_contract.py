@@ -82,7 +82,7 @@ def says_by_name_and_in_time_that_it_is_unplugged(rig: Rig) -> None:
     rig.breaks()
     try:
         with pytest.raises(SensorUnavailable, match=f"^sensor {rig.sensor.sensor_id}: "):
-            _read_until_it_fails(rig)
+            _until_it_fails(lambda: rig.sensor.read(rig.timeout_s), rig)
         rig.sensor.close()
         began_s = time.monotonic()
         with pytest.raises(SensorUnavailable, match=f"^sensor {rig.sensor.sensor_id}: "):
@@ -99,7 +99,7 @@ def goes_on_when_it_is_plugged_in_again(rig: Rig) -> None:
     rig.breaks()
     try:
         with pytest.raises(SensorUnavailable):
-            _open_and_read(rig)
+            _until_it_fails(lambda: _open_and_read(rig), rig)
         rig.sensor.close()
     finally:
         rig.mends()
@@ -163,11 +163,11 @@ def _open_and_read(rig: Rig) -> Sequence[Reading]:
     return rig.sensor.read(rig.timeout_s)
 
 
-def _read_until_it_fails(rig: Rig) -> None:
+def _until_it_fails(read: Callable[[], object], rig: Rig) -> None:
     """What had been sent before may still come."""
     deadline_s = time.monotonic() + rig.patience_s
     while True:
-        rig.sensor.read(rig.timeout_s)
+        read()
         assert time.monotonic() < deadline_s, "it goes on reading what is unplugged"
 
 
