@@ -54,9 +54,8 @@ def _with_requirements(names: Iterable[str]) -> list[Distribution]:
             found[name] = distribution(name)
         except PackageNotFoundError as exc:
             raise GuestError(f"{name} is not installed in this Python's environment") from exc
-        for requirement in map(Requirement, found[name].requires or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                left.append(requirement.name)
+        requirements = map(Requirement, found[name].requires or ())
+        left += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     return [*found.values()]
 
 
