@@ -60,9 +60,9 @@ class GpioSim:
         if self._link.is_symlink():
             self._put(line)
 
-    def value_file(self, line: int) -> Path:
-        """Holds 1 while the line is high, whoever makes it so."""
-        return self._chip / f"sim_gpio{line}" / "value"
+    def value_file(self, line: int) -> str:
+        """Holds 1 while the line is high, whoever makes it so. A pattern: the chip's number changes, too."""
+        return f"{_DEVICES / self._device}/gpiochip*/sim_gpio{line}/value"
 
     def unplug(self) -> None:
         self._link.unlink()

@@ -129,23 +129,23 @@ def from_environment() -> Profile | None:
 
 def to_toml(data: dict[str, Any]) -> str:
     """What tomllib has read, as TOML again: every table inline. Raises ValueError for what no configuration has."""
-    return "".join(f"{_key(name)} = {_value(value)}\n" for name, value in data.items())
-
-
-def _key(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False)
+    return "".join(f"{_scalar(name)} = {_value(value)}\n" for name, value in data.items())
 
 
 def _value(value: Any) -> str:
     match value:
         case dict():
-            return "{" + ", ".join(f"{_key(name)} = {_value(inner)}" for name, inner in value.items()) + "}"
+            return "{" + ", ".join(f"{_scalar(name)} = {_value(inner)}" for name, inner in value.items()) + "}"
         case list():
             return "[" + ", ".join(map(_value, value)) + "]"
         case str() | bool() | int() | float():
-            # TOML knows the escapes of JSON; the one control character that JSON leaves as it is must be written out.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            return _scalar(value)
     raise ValueError(f"{value!r}: a {type(value).__name__} is no value of a configuration")
+
+
+def _scalar(value: str | bool | int | float) -> str:
+    # TOML knows the escapes of JSON; the one control character that JSON leaves as it is must be written out.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _check(event: EventConfig, checked: Config) -> None:

@@ -52,7 +52,9 @@ class World:
 
 
 class Street:
-    """Common to both places; what differs is given. camera: unplugs with False."""
+    """Common to both places; what differs is given. camera, gpio: unplugs with False. siren: a file that holds 1 while
+    it is on, for the shell.
+    """
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class Street:
         source: str,
         camera: Callable[[bool], object],
         gpio: Callable[[bool], object],
-        siren: Path,
+        siren: str,
         slow: float,
         more_orders: dict[str, tuple[str, Callable[[str], object]]] | None = None,
     ) -> None:
@@ -139,7 +141,7 @@ def here(folder: Path) -> Iterator[tuple[Street, str]]:
             source=server.url(),
             camera=lambda plugged: server.start() if plugged else server.stop(),
             gpio=gpio,
-            siren=cabinet.pins.folder / "22",
+            siren=str(cabinet.pins.folder / "22"),
             slow=1.0,
         )
         sensors = f'[[sensor]]\nid = "board"\ndriver = "hwmon"\npath = "{board}"\ninterval_s = 1\n'
