@@ -121,6 +121,25 @@ within_s = 2
     assert said.count("LỖI") == sum(e["outcome"] == "problem" for e in entries) > 0
 
 
+def test_a_person_is_asked_at_the_terminal_and_waited_for() -> None:
+    master, slave = os.openpty()
+    event = "EventConfig(id='door', raises='cabinet/door', do='open the door', undo='close it', by_hand=True)"
+    code = f"from tests.hil.hands import do; from tests.hil.profile import EventConfig; do({event})"
+    # setsid: the terminal becomes the program's own, as at a login.
+    command = ["setsid", "--ctty", "--wait", sys.executable, "-c", code]
+    try:
+        with subprocess.Popen(command, cwd=TOP, stdin=slave, env={**os.environ, "LC_ALL": "C.UTF-8"}) as asked:
+            said = b""
+            while b"open the door, then press Enter:" not in said:
+                said += os.read(master, 1024)
+            assert asked.poll() is None
+            os.write(master, b"\n")
+            assert asked.wait(60) == 0
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 def test_a_profile_that_is_wrong_is_refused_before_anything_is_tried(tmp_path: Path) -> None:
     profile = tmp_path / "box.toml"
     profile.write_text(

@@ -49,6 +49,15 @@ def test_what_is_written_as_toml_is_read_as_it_was(data: dict[str, Any]) -> None
     assert tomllib.loads(profile.to_toml(data)) == data
 
 
+def test_the_example_in_the_document_is_a_profile(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "drivers" / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## Trying what is connected") :]
+    example = section[section.index("```toml\n") + 8 :].split("```")[0]
+    found = profile.load(write(tmp_path, example)).hil
+    assert [event.raises for event in found.event] == ["cabinet/door", "north/camera-silent"]
+    assert (found.event[0].by_hand, found.outputs) == (True, True)
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "box.toml"
     path.write_text(BOX + text)
