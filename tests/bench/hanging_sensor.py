@@ -34,6 +34,7 @@ from tests.support.rtsp import RtspServer, why_no_rtsp_server
 from tests.support.sensor_rig import ModbusServer, PtyPair, running
 
 _SETTLE_S = 2.0
+_LAST_WORD_S = 0.5  # so that the neighbour has said something between
 SENSORS = """
 [[sensor]]
 id = "network"
@@ -92,8 +93,9 @@ class Hang:
         path.write_text(text)
 
     def begin(self) -> None:
-        self._path.unlink()
-        os.mkfifo(self._path)
+        partial = self._path.with_name(".pipe")  # never missing: a sensor that is gone is asked again later only
+        os.mkfifo(partial)
+        partial.rename(self._path)
 
     def end(self) -> None:
         """Whoever hangs in it gets the text."""
@@ -154,15 +156,17 @@ def run(rounds: int, window_s: float) -> None:
         neighbour.parent.mkdir()
         neighbour.write_text(w1_slave(20.0))
         cable, port = PtyPair(), free_port()
-        counter = count()
+        asked, asked_serial = count(), count()
 
-        def told() -> list[int]:
-            partial = neighbour.with_name(".new")  # moves with the others, so that each of its readings is sent
-            partial.write_text(w1_slave(20.0 + next(counter) % 160 / 16))
+        def moving() -> list[int]:
+            """All that is measured moves each time it is asked, so that each reading is sent."""
+            number = next(asked)
+            partial = neighbour.with_name(".new")
+            partial.write_text(w1_slave(20.0 + number % 160 / 16))
             partial.rename(neighbour)
-            return [next(counter) % 65536]
+            return [number % 65536]
 
-        servers = ModbusServer(port, told), ModbusServer(cable.ends[0], told)
+        servers = ModbusServer(port, moving), ModbusServer(cable.ends[0], lambda: [next(asked_serial) % 65536])
         with Mosquitto(folder / "broker") as broker, RtspServer() as camera, running(*servers):
             config = write_config(
                 folder,
@@ -192,6 +196,7 @@ def turns(
         time.sleep(_SETTLE_S)
         without.append(measure(ioc, window_s))
         since = len(ioc.messages)
+        time.sleep(_LAST_WORD_S)
         for hang in hangs:
             hang.begin()
         time.sleep(_SETTLE_S)
