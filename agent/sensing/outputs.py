@@ -75,12 +75,20 @@ class OutputKeeper:
             self._output.close()
 
     def _settle(self) -> None:
+        was_open = self._is_open
+        if not self._reach() and was_open:
+            # Its chip may have been unplugged while it was off, and be back: who needs the siren now does not wait.
+            self._open_again_s = self._clock.mono_s()
+            self._reach()
+
+    def _reach(self) -> bool:
+        """Take it if need be, and switch it as it should be. False if the device did not do so."""
         now_s = self._clock.mono_s()
         wanted = bool(self._raised) and now_s < self._on_until_s
         try:
             if not self._is_open:
                 if now_s < self._open_again_s:
-                    return
+                    return True
                 self._output.open()
                 self._is_open, self._on, self._error = True, False, None
             if wanted != self._on:
@@ -94,3 +102,5 @@ class OutputKeeper:
             self._is_open = self._on = False
             self._open_again_s = now_s + _OPEN_AGAIN_S
             self._output.close()
+            return False
+        return True

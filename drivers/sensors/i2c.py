@@ -30,7 +30,11 @@ class I2cBus(Protocol):
 
 
 class SystemI2cBus:
-    """An adapter of the kernel, by block transfers: at most 32 bytes each."""
+    """An adapter of the kernel, by block transfers of at most 32 bytes each.
+
+    Two bytes go as an SMBus word, low byte first: on the wire it is the same, adapters that know no blocks know it too,
+    and the kernel's i2c-stub takes it for one register of a chip whose registers are 16 bits wide.
+    """
 
     def __init__(self, path: str) -> None:
         self.where = path
@@ -45,12 +49,17 @@ class SystemI2cBus:
     def read(self, address: int, register: int, count: int) -> bytes:
         if self._bus is None:
             raise OSError(errno.EBADF, "not open")
+        if count == 2:
+            return self._bus.read_word_data(address, register).to_bytes(2, "little")
         return bytes(self._bus.read_i2c_block_data(address, register, count))
 
     def write(self, address: int, register: int, data: bytes) -> None:
         if self._bus is None:
             raise OSError(errno.EBADF, "not open")
-        self._bus.write_i2c_block_data(address, register, list(data))
+        if len(data) == 2:
+            self._bus.write_word_data(address, register, int.from_bytes(data, "little"))
+        else:
+            self._bus.write_i2c_block_data(address, register, list(data))
 
     def close(self, who: str) -> None:
         self._users.discard(who)

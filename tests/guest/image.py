@@ -25,8 +25,9 @@ CACHE = Path(__file__).parents[2] / ".cache" / "guest"
 ADDRESS = "10.0.2.15"  # QEMU's user network gives its first guest this one
 _ROOT_BYTES = 4 << 30  # sparse
 _DEBOOTSTRAP_S = 1800.0
+_SETUP_S = 1800.0
 
-_PACKAGES = (
+PACKAGES = (
     "systemd",
     "systemd-sysv",
     "udev",
@@ -45,7 +46,7 @@ _FILES = {
 }
 _ENABLED = ("systemd-networkd.service",)
 # What would wait for a network that there is not, or work at a time of its own choosing while something is measured.
-_MASKED = (
+MASKED = (
     "systemd-networkd-wait-online.service",
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -59,13 +60,17 @@ _MASKED = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is in the image. More packages make another image beside this one."""
+    """What is in the image. More packages make another image beside this one.
+
+    setup: a shell script that is run in it at the end, as root, with the network and apt at hand.
+    """
 
     suite: str = "bookworm"
-    packages: tuple[str, ...] = _PACKAGES
+    packages: tuple[str, ...] = PACKAGES
     files: dict[str, str] = field(default_factory=lambda: dict(_FILES))
     enabled: tuple[str, ...] = _ENABLED
-    masked: tuple[str, ...] = _MASKED
+    masked: tuple[str, ...] = MASKED
+    setup: str = ""
     root_bytes: int = _ROOT_BYTES
 
     @property
@@ -168,6 +173,9 @@ def _set_up(recipe: Recipe, root: Path, ssh_key: Path) -> None:
         (units / unit).symlink_to("/dev/null")
     if recipe.enabled:
         run(["chroot", str(root), "systemctl", "enable", *recipe.enabled], timeout_s=60)
+    if recipe.setup:
+        alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "chroot", str(root)]
+        run([*alone, "sh", "-ec", recipe.setup], timeout_s=_SETUP_S, env={"DEBIAN_FRONTEND": "noninteractive"})
     for archive in (root / "var/cache/apt/archives").glob("*.deb"):
         archive.unlink()
 

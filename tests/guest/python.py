@@ -7,13 +7,14 @@ compiled parts fit only the version of Python for which they were installed.
 from __future__ import annotations
 
 import compileall
-import re
 import shutil
 import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from py_compile import PycInvalidationMode
+
+from packaging.requirements import Requirement
 
 from tests.guest.tools import GuestError
 
@@ -53,10 +54,8 @@ def _with_requirements(names: Iterable[str]) -> list[Distribution]:
             found[name] = distribution(name)
         except PackageNotFoundError as exc:
             raise GuestError(f"{name} is not installed in this Python's environment") from exc
-        for line in found[name].requires or ():
-            requirement, _, condition = line.partition(";")
-            if "extra" not in condition and (match := re.match(r"[\w.-]+", requirement)):
-                left.append(match[0])
+        requirements = map(Requirement, found[name].requires or ())
+        left += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     return [*found.values()]
 
 

@@ -18,6 +18,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
@@ -63,22 +64,45 @@ class PtyPair:
 
 
 class TalkingPort:
-    """A serial port out of which something is said every `every_s`."""
+    """A serial port out of which something is said every `every_s`; it can be unplugged and plugged in again.
 
-    def __init__(self, says: Callable[[], bytes], every_s: float) -> None:
+    link: a name that leads to it while it is plugged in, as those in /dev/serial/by-id do; none: `path` changes.
+    """
+
+    def __init__(self, says: Callable[[], bytes], every_s: float, link: Path | None = None) -> None:
+        self._says, self._every_s, self._link = says, every_s, link
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.plug()
+
+    @property
+    def path(self) -> str:
+        return str(self._link or self._node)
+
+    def plug(self) -> None:
         self._master, self._slave = os.openpty()
         _raw(self._slave)
-        self.path = os.ttyname(self._slave)
-        self._says, self._every_s = says, every_s
-        self._stopping = threading.Event()
+        self._node = os.ttyname(self._slave)
+        if self._link is not None:
+            self._link.symlink_to(self._node)
+        self._stopping.clear()
         self._thread = threading.Thread(target=self._talk, name="talking port")
         self._thread.start()
 
-    def close(self) -> None:
+    def unplug(self) -> None:
+        """Who has it open gets an error, and its node is gone."""
+        if self._thread is None:
+            return
         self._stopping.set()
         self._thread.join()
+        self._thread = None
+        if self._link is not None:
+            self._link.unlink()
         os.close(self._master)
         os.close(self._slave)
+
+    def close(self) -> None:
+        self.unplug()
 
     def _talk(self) -> None:
         while not self._stopping.wait(self._every_s):
@@ -173,21 +197,34 @@ class UpsServer:
             self._server = None
 
 
+class Contacts(Protocol):
+    """GPIO lines, of which the voltage can be chosen."""
+
+    def drive(self, line: int, high: bool) -> None: ...
+
+
 class Cabinet:
     """Six sensors in a cabinet at a gateway, and what happens to them.
 
     pm25: µg/m³. level_m: the water in the drain, which rises by itself while rises_m_per_s is not 0.
+    contacts, chip: GPIO lines other than files, and where the agent finds them. slow: all intervals and waits are so
+    many times longer, for a slow machine.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, contacts: Contacts | None = None, chip: str = "/dev/gpiochip0", slow: float = 1.0
+    ) -> None:
         self.folder = folder
         self.pm25 = 40.0
         self.level_m, self.rises_m_per_s = 0.4, 0.0
         self._then_s = time.monotonic()
         (folder / "gpio").mkdir()
         self.pins = FolderPins(folder / "gpio")
-        self.pins.drive(17, False)
-        self.pins.drive(27, True)
+        self.contacts: Contacts = contacts or self.pins
+        self._chip, self._slow = chip, slow
+        self.environment = {} if contacts else {"GATEWAY_AGENT_GPIO": f"fake:{self.pins.folder}"}
+        self.contacts.drive(17, False)
+        self.contacts.drive(27, True)
         self.thermometer = folder / "28-0316a2794aff" / "w1_slave"
         self.thermometer.parent.mkdir()
         self.celsius, self.celsius_moves = 30.0, True
@@ -198,22 +235,21 @@ class Cabinet:
         self.drain = ModbusServer(self.drain_port, self._drain)
         self.ups = UpsServer(FakeUps("ups", self.battery))
         self.gnss = FakeGnss()
-        self.gnss_port = TalkingPort(lambda: self.gnss.talks(time.time_ns() // 1_000_000), 0.2)
+        self.gnss_port = TalkingPort(
+            lambda: self.gnss.talks(time.time_ns() // 1_000_000), 0.2 * slow, folder / "serial-gnss"
+        )
         self._stopping = threading.Event()
         self._weather = threading.Thread(target=self._warm, name="weather")
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"GATEWAY_AGENT_GPIO": f"fake:{self.pins.folder}"}
-
     def config(self) -> str:
+        slow = self._slow
         return f"""
 [[sensor]]
 id = "air"
 driver = "modbus-rtu"
 port = "{self.cable.ends[1]}"
 device = 3
-interval_s = 0.3
+interval_s = {0.3 * slow:g}
   [[sensor.quantity]]
   id = "pm25"
   name = "Bụi mịn PM2.5"
@@ -232,7 +268,7 @@ id = "drain"
 driver = "modbus-tcp"
 host = "127.0.0.1"
 port = {self.drain_port}
-interval_s = 0.2
+interval_s = {0.2 * slow:g}
   [[sensor.quantity]]
   id = "level"
   unit = "m"
@@ -242,12 +278,14 @@ interval_s = 0.2
   [[sensor.limit]]
   id = "flood"
   rises_per_min = 1.0
-  over_s = 3
+  over_s = {3 * slow:g}
   severity = "critical"
 
 [[sensor]]
 id = "cabinet"
 driver = "gpio"
+chip = "{self._chip}"
+stale_s = {4 * slow:g}
   [[sensor.quantity]]
   id = "door"
   name = "Cửa tủ"
@@ -262,25 +300,27 @@ driver = "gpio"
 id = "gnss"
 driver = "nmea"
 port = "{self.gnss_port.path}"
+stale_s = {5 * slow:g}
 
 [[sensor]]
 id = "inside"
 driver = "ds18b20"
 device = "{self.thermometer.parent}"
-interval_s = 0.3
+interval_s = {0.3 * slow:g}
   [[sensor.quantity]]
   id = "temperature"
-  stuck_s = 4
+  stuck_s = {4 * slow:g}
 
 [[sensor]]
 id = "ups"
 driver = "nut"
 port = {self.ups.port}
-interval_s = 0.3
-stale_s = 2
+interval_s = {0.3 * slow:g}
+stale_s = {2 * slow:g}
 
 [[output]]
 id = "siren"
+chip = "{self._chip}"
 line = 22
 while_raised = ["cabinet/door"]
 """
@@ -319,7 +359,7 @@ while_raised = ["cabinet/door"]
 
     def _warm(self) -> None:
         """The air inside moves all the time, unless celsius_moves is switched off."""
-        while not self._stopping.wait(0.2):
+        while not self._stopping.wait(0.2 * self._slow):
             if self.celsius_moves:
                 self.celsius = 30.0 if self.celsius > 31 else self.celsius + 0.0625
             partial = self.thermometer.with_name(".new")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.base import Sensor
 from drivers.sensors.fakes import (
     Battery,
     FakeBme280,
@@ -29,23 +27,10 @@ from drivers.sensors.modbus_wire import ModbusLink
 from drivers.sensors.nmea import NmeaSensor
 from drivers.sensors.nut import NutSensor
 from drivers.sensors.sysfs import Ds18b20Sensor, HwmonSensor
+from tests.support.sensor_contract import Rig
 
 NOW_MS = 1_795_500_000_000
 ID = "probe"
-
-
-@dataclass
-class Rig:
-    """breaks: as if unplugged. spoils: what it says cannot be true; None where there is nothing to spoil.
-
-    expected: quantity → (value, tolerance).
-    """
-
-    sensor: Sensor
-    expected: dict[str, tuple[float, float]]
-    breaks: Callable[[], object]
-    mends: Callable[[], object]
-    spoils: Callable[[], object] | None = None
 
 
 def modbus(folder: Path, *, rtu: bool) -> Rig:

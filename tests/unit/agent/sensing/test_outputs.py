@@ -16,9 +16,9 @@ class Siren:
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.file = folder / "22"
-        output = GpioOutput("siren", "chip", Line("siren", 22), pins=FolderPins(folder))
+        self.output = GpioOutput("siren", "chip", Line("siren", 22), pins=FolderPins(folder))
         raised = [("cabinet", "door"), ("cabinet", "tamper")]
-        self.keeper = OutputKeeper(output, raised, at_most_s=60.0, clock=self.clock)
+        self.keeper = OutputKeeper(self.output, raised, at_most_s=60.0, clock=self.clock)
 
     def hear(self, rule: str, state: str, sensor: str = "cabinet") -> bool:
         body = Input(rule=rule, severity="warning", state=state, alert="a1")  # type: ignore[arg-type]
@@ -75,3 +75,8 @@ def test_a_line_that_cannot_be_reached_is_told_and_taken_anew_after_a_while(tmp_
     siren.clock.sleep(11.0)
     siren.keeper.tick()
     assert (siren.keeper.state().error, siren.is_on()) == (None, False)
+
+
+def test_a_chip_that_was_unplugged_and_is_back_is_taken_anew_when_the_siren_is_needed(siren: Siren) -> None:
+    siren.output.close()  # what was taken leads nowhere any more, and nobody has noticed while it was off
+    assert siren.hear("door", "raised")

@@ -8,7 +8,7 @@ import pytest
 
 from drivers.base import SensorInvalid, SensorRefused, SensorUnavailable
 from drivers.sensors.fakes import FakeBme280, FakeI2cBus, FakeIna219
-from drivers.sensors.i2c import Bme280Sensor, Calibration, Ina219Sensor, compensate
+from drivers.sensors.i2c import Bme280Sensor, Calibration, Ina219Sensor, SystemI2cBus, compensate
 
 # Bosch, BST-BMP280-DS001, section 3.12: its worked example; the BME280's formulas for both are the same.
 EXAMPLE = Calibration(
@@ -134,3 +134,36 @@ def test_a_current_beyond_the_shunts_range_is_not_told_as_its_end() -> None:
     sensor = Ina219Sensor("battery", FakeI2cBus({0x40: FakeIna219(ampere=5.0)}))
     sensor.open()
     assert [reading.invalid is None for reading in sensor.read(0.1)] == [True, False, False]
+
+
+def test_two_bytes_go_as_an_smbus_word_in_the_order_of_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[object, ...]] = []
+
+    class Adapter:
+        def __init__(self, path: str) -> None:
+            assert path == "/dev/i2c-1"
+
+        def read_word_data(self, address: int, register: int) -> int:
+            return 0x9F39  # the kernel's number for 39 9F on the wire
+
+        def read_i2c_block_data(self, address: int, register: int, count: int) -> list[int]:
+            return [*range(count)]
+
+        def write_word_data(self, *what: object) -> None:
+            said.append(what)
+
+        def write_i2c_block_data(self, *what: object) -> None:
+            said.append(what)
+
+        def close(self) -> None:
+            said.append(("closed",))
+
+    monkeypatch.setattr("drivers.sensors.i2c.SMBus", Adapter)
+    bus = SystemI2cBus("/dev/i2c-1")
+    bus.open("solar")
+    assert bus.read(0x40, 0, 2) == b"\x39\x9f"
+    assert bus.read(0x76, 0x88, 3) == b"\x00\x01\x02"
+    bus.write(0x40, 0, b"\x39\x9f")
+    bus.write(0x76, 0xF4, b"\x25")
+    bus.close("solar")
+    assert said == [(0x40, 0, 0x9F39), (0x76, 0xF4, [0x25]), ("closed",)]
