@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from agent.contract.event import Stream
 from agent.errors import EventStoreError
 from agent.outbox import Outbox
 from agent.outbox.log import DamagedLog, Log
+from agent.outbox.store import Store
 from tests.support.events import crossing
 
 FRAME_BYTES = 4096 + 24
@@ -85,6 +87,124 @@ def test_commits_behind_a_damaged_part_of_the_log_are_not_forgotten(killed: Path
         assert saved | named == set(range(1, PUTS + 1))
         assert len(named) <= 40
     finally:
+        outbox.close()
+
+
+def test_rows_of_a_page_whose_older_state_is_read_without_an_error_are_named(tmp_path: Path) -> None:
+    """Each part of a log in turn; the file below it is a whole database, only not the newest."""
+    alive = Outbox(tmp_path / "alive.db", clock=FakeClock())
+    numbers: dict[Stream, int] = dict.fromkeys(Stream, 0)
+
+    def put(count: int) -> None:
+        for _ in range(count):
+            for stream in Stream:  # side by side, so that their pages are balanced against each other
+                numbers[stream] += 1
+                alive.put(crossing(numbers[stream], stream))
+
+    put(94)
+    assert alive._store is not None
+    alive._store.checkpoint()
+    put(3)
+    data, log = (tmp_path / "alive.db").read_bytes(), (tmp_path / "alive.db-wal").read_bytes()
+    epoch = alive.epoch
+    alive.close()
+    heads = range(32, len(log) - FRAME_BYTES + 1, FRAME_BYTES)
+    ends = [n for n, at in enumerate(heads, 1) if any(log[at + 4 : at + 8])]
+    assert len(ends) == 9
+    for frame in range(ends[-3]):
+        dead = tmp_path / f"dead-{frame}.db"
+        dead.write_bytes(data)
+        log_of(dead).write_bytes(log)
+        overwrite(log_of(dead), 32 + frame * FRAME_BYTES + 1000, b"\xa5" * 64)
+        outbox = Outbox(dead, clock=FakeClock())
+        try:
+            alerts = [w.row for w in outbox.peek(Stream.ALERT, limit=1000)]
+            notices = [json.loads(row.body) for row in alerts if row.source == "box"]
+            assert notices[0]["kind"] == "new-ledger"
+            for stream in Stream:
+                rows = [w.row for w in outbox.peek(stream, limit=1000)]
+                saved = {row.seq for row in rows if row.epoch == epoch}
+                named = {
+                    number
+                    for notice in notices
+                    if notice["kind"] == "gap" and notice["stream"] == stream
+                    for number in range(notice["first"], notice["last"] + 1)
+                }
+                assert saved | named == set(range(1, numbers[stream] + 1)), f"frame {frame}, {stream}"
+                assert not saved & named, f"frame {frame}, {stream}"
+        finally:
+            outbox.close()
+
+
+def test_a_second_damage_with_rows_of_the_first_still_waiting_names_only_numbers_that_were_given_out(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "outbox.db"
+    epochs = []
+    for count in (100, 60):
+        outbox = Outbox(path, clock=FakeClock())
+        for track in range(1, count + 1):
+            outbox.put(crossing(track))
+        epochs.append(outbox.epoch)
+        outbox.close()
+        overwrite(path, 0, b"\xa5" * 100)
+    data = path.read_bytes()
+    lost = [at for at in range(0, len(data), 4096) if b'"track":55}' in data[at : at + 4096]]
+    assert lost
+    for at in lost:
+        overwrite(path, at, b"\xa5" * 4096)
+    outbox = Outbox(path, clock=FakeClock())
+    try:
+        for track in range(1, 6):
+            outbox.put(crossing(track))
+        old, named_old = account(outbox, epochs[0])
+        newer, named_newer = account(outbox, epochs[1])
+        assert named_newer, "the second damage cost a page"
+        assert old | named_old == set(range(1, 101))
+        assert newer | named_newer == set(range(1, 61))
+    finally:
+        outbox.close()
+
+
+def test_damage_that_reader_and_writer_met_at_once_costs_one_ledger(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damage() -> sqlite3.DatabaseError:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        return error
+
+    reading, writing = threading.Event(), threading.Event()
+    insert = Store.insert
+
+    def met_by_the_reader(*_: object) -> None:
+        reading.set()
+        writing.wait()
+        monkeypatch.undo()
+        raise damage()
+
+    def met_by_the_writer(*_: object) -> None:
+        monkeypatch.setattr(Store, "insert", insert)
+        writing.set()
+        raise damage()
+
+    def read() -> None:
+        with pytest.raises(EventStoreError, match="cannot read events"):
+            outbox.peek(Stream.COUNT)
+
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        monkeypatch.setattr("agent.outbox.store.read_rows", met_by_the_reader)
+        reader = threading.Thread(target=read)
+        reader.start()
+        reading.wait()
+        monkeypatch.setattr(Store, "insert", met_by_the_writer)
+        outbox.put(crossing(PUTS + 1))
+        reader.join()
+        assert len([file for file in killed.parent.glob("*.damaged-*") if not file.name.endswith("-wal")]) == 1
+        assert len(outbox.peek(Stream.COUNT, limit=1000)) == PUTS + 1
+    finally:
+        writing.set()
         outbox.close()
 
 
