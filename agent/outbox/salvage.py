@@ -6,7 +6,6 @@ the log count again, and a first page that cannot be read is replaced by a new o
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -18,20 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from agent.contract.event import Stream
-from agent.contract.topics import check_id
 from agent.outbox.log import Log, Page, written
 from agent.outbox.store import (
     COLUMNS,
     NUMBER,
     SCHEMA,
     SCHEMA_VERSION,
-    STREAM,
     Identity,
     Position,
-    Row,
     Store,
+    WrongContent,
+    as_gap,
     as_row,
     connect,
+    is_boot,
+    read_counters,
+    read_ledger,
     read_log,
     stretches,
 )
@@ -98,7 +99,7 @@ def _has_tables(path: Path) -> bool:
         with closing(connect(path, read_only=True)) as db:
             found = db.execute("select count(*) from sqlite_schema where type = 'table'").fetchone()
             return bool(found[0])
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):  # the latter where an error quotes the schema
         return False
 
 
@@ -117,13 +118,12 @@ def salvage(damaged: Path, into: Store, *, copy: bool) -> tuple[int, list[tuple[
             if not copy:
                 missing += [(epochs[era, first], first, last) for era, first, last in stretches(epochs)]
             lost += [(stream, *stretch) for stretch in sorted(missing)]
-        for number, epoch, reason, first, last in _ReadableRows(
-            db, "select stream, epoch, reason, first, last from gap", ()
-        ):
-            if number in STREAM:
-                into.note_gap(STREAM[number], epoch, reason, first, last)
-        for boot, began_ms in _ReadableRows(db, "select boot, began_ms from boot", ()):
-            into.note_clock(boot, began_ms)
+        into.begin_after(max((era for epochs in found.values() for era, _ in epochs), default=0))
+        for values in _ReadableRows(db, "select stream, epoch, reason, first, last from gap", ()):
+            with suppress(WrongContent):
+                into.note_gap(*as_gap(values))
+        for values in filter(is_boot, _ReadableRows(db, "select boot, began_ms from boot", ())):
+            into.note_clock(*values)
     return sum(map(len, found.values())) if copy else 0, lost
 
 
@@ -131,8 +131,7 @@ def read_identity(path: Path) -> Identity | None:
     """Who a damaged file was, if that can still be read."""
     try:
         with closing(connect(path, read_only=True)) as db:
-            row = db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
-            return Identity(*row) if row else None
+            return read_ledger(db)
     except sqlite3.Error:
         return None
 
@@ -146,13 +145,13 @@ def _salvage_rows(db: sqlite3.Connection, into: Store | None) -> dict[Stream, di
             query = f"select {COLUMNS} from event where stream = ? order by {order}"
             rows = _ReadableRows(db, query, (NUMBER[stream],))
             for values in rows:
-                row = as_row(values)
-                if (row.era, row.seq) in found[row.stream] or not _sound(row):
+                try:
+                    row = as_row(values)
+                except WrongContent:
                     continue
-                with suppress(sqlite3.IntegrityError):  # breaks our own checks: damaged, though it could be read
-                    if into is not None:
-                        into.insert_row(row)
-                    found[row.stream][row.era, row.seq] = row.epoch
+                if into is not None:
+                    into.insert_row(row)
+                found[row.stream].setdefault((row.era, row.seq), row.epoch)
             if rows.complete and not _missing(db, stream, found[stream]):
                 break
     return found
@@ -183,15 +182,15 @@ def _missing(db: sqlite3.Connection, stream: Stream, found: dict[Position, int])
     ones. Of those only the count is known: what is missing is looked for between two of them, then before the first.
     """
     try:
-        era, epoch = db.execute("select era, epoch from ledger").fetchone()
-        last_seq, rows = db.execute("select last_seq, rows from stream where stream = ?", (NUMBER[stream],)).fetchone()
-    except (sqlite3.Error, TypeError):
+        now = read_ledger(db)
+        counter = read_counters(db)[stream]
+    except sqlite3.Error:
         return []
-    waited = min(rows, last_seq)
-    of_this_era = {(era, seq) for seq in range(last_seq - waited + 1, last_seq + 1)}
-    missing = [(epoch, first, last) for _, first, last in stretches(of_this_era - found.keys())]
-    older = sorted(position for position in found if position[0] < era)
-    left = rows - waited - len(older)
+    waited = min(counter.rows, counter.last_seq)
+    of_this_era = {(now.era, seq) for seq in range(counter.last_seq - waited + 1, counter.last_seq + 1)}
+    missing = [(now.epoch, first, last) for _, first, last in stretches(of_this_era - found.keys())]
+    older = sorted(position for position in found if position[0] < now.era)
+    left = counter.rows - waited - len(older)
     if left <= 0 or not older:
         return missing
     for (one_era, one), (next_era, following) in pairwise(older):
@@ -205,12 +204,3 @@ def _missing(db: sqlite3.Connection, stream: Stream, found: dict[Position, int])
     if left > before:
         missing.append((found[older[-1]], last + 1, last + left - before))
     return missing
-
-
-def _sound(row: Row) -> bool:
-    """It can still be sent: its body is an object, its source can stand in a topic."""
-    try:
-        check_id(row.source)
-        return isinstance(json.loads(row.body), dict)
-    except (ValueError, TypeError):
-        return False

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import sqlite3
 import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from agent.clock import FakeClock
 from agent.contract.event import Stream
+from agent.contract.wire import Envelope, encode
 from agent.errors import EventStoreError
 from agent.outbox import Outbox
 from agent.outbox.log import DamagedLog, Log
-from agent.outbox.store import Store
+from agent.outbox.store import Store, connect
 from tests.support.events import crossing
 
 FRAME_BYTES = 4096 + 24
@@ -62,6 +65,14 @@ def account(outbox: Outbox, epoch: int) -> tuple[set[int], set[int]]:
         for number in range(notice["first"], notice["last"] + 1)
     }
     return {json.loads(row.body)["track"] for row in waiting if row.epoch == epoch}, named
+
+
+def eventually_read(outbox: Outbox) -> None:
+    """A reader that meets damage is refused once, and finds the new file the next time."""
+    for stream in Stream:
+        for _ in range(3):
+            with suppress(EventStoreError):
+                outbox.peek(stream, limit=10_000)
 
 
 def epoch_of(path: Path) -> int:
@@ -162,6 +173,72 @@ def test_a_second_damage_with_rows_of_the_first_still_waiting_names_only_numbers
         assert named_newer, "the second damage cost a page"
         assert old | named_old == set(range(1, 101))
         assert newer | named_newer == set(range(1, 61))
+    finally:
+        outbox.close()
+
+
+@pytest.mark.parametrize("changed", [b"\x80rossing", b"crossin'"], ids=["no text", "still text"])
+def test_a_changed_byte_in_a_body_costs_that_message_alone(killed: Path, changed: bytes) -> None:
+    epoch = epoch_of(killed)
+    data = killed.read_bytes()
+    for at in range(0, len(data), 4096):  # pages keep old rows in their unused parts
+        end = data[at : at + 4096].find(b'"track":55}')
+        if end >= 0:
+            found = data.rfind(b'crossing"', at, at + end)
+            overwrite(killed, found, changed + (b"" if changed[0] == 0x80 else b"?"))
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        eventually_read(outbox)
+        assert account(outbox, epoch) == (set(range(1, PUTS + 1)) - {55}, {55})
+    finally:
+        outbox.close()
+
+
+def test_a_header_that_allows_reading_alone_is_damage(killed: Path) -> None:
+    epoch = epoch_of(killed)
+    overwrite(killed, 18, b"\x42")
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        outbox.put(crossing(1))
+        assert account(outbox, epoch) == (set(range(1, PUTS + 1)), set())
+    finally:
+        outbox.close()
+
+
+def test_rows_saved_without_their_ledger_and_new_ones_have_numbers_of_their_own(killed: Path) -> None:
+    epoch = epoch_of(killed)
+    with closing(connect(killed, read_only=True)) as db:
+        (page,) = db.execute("select rootpage from sqlite_schema where name = 'ledger'").fetchone()
+    overwrite(killed, (page - 1) * 4096, b"\xa5" * 4096)
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        outbox.put(crossing(PUTS + 1))
+        waiting = [w.row for w in outbox.peek(Stream.COUNT, limit=1000)]
+        assert [json.loads(row.body)["track"] for row in waiting] == [*range(1, PUTS + 2)]
+        assert {row.epoch for row in waiting[:-1]} == {epoch} != {waiting[-1].epoch}
+    finally:
+        outbox.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_bits_of_the_file_change_the_box_goes_on(killed: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    epoch_of(killed)
+    data = bytearray(killed.read_bytes())
+    for _ in range(8):  # where pages say how they are read, and in their first rows
+        at = chance.randrange(len(data) // 4096) * 4096 + chance.choice([chance.randrange(40), chance.randrange(4096)])
+        data[at] ^= 1 << chance.randrange(8)
+    killed.write_bytes(data)
+    outbox = Outbox(killed, clock=FakeClock())
+    try:
+        for track in range(3):
+            with suppress(EventStoreError):  # that is how it meets damage; once it has, it stores
+                outbox.put(*[crossing(PUTS + track, stream) for stream in Stream])
+        eventually_read(outbox)
+        outbox.put(crossing(PUTS + 9))
+        for stream in Stream:
+            for waiting in outbox.peek(stream, limit=1000):
+                encode(Envelope(waiting.row.epoch, waiting.row.seq, waiting.time_ms, 0), waiting.row.body, "cbor")
     finally:
         outbox.close()
 
