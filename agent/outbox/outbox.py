@@ -193,17 +193,18 @@ class Outbox:
 
     def peek(self, stream: Stream, after: Position = (0, 0), limit: int = 200) -> list[Waiting]:
         """The next waiting messages of a stream, in order, from after on. Raises EventStoreError."""
-        if self._store is None:
+        store = self._store
+        if store is None:
             # A log that the writer has not taken over may end in commits that were never synced: sent now and lost with
             # the disk, their numbers would come again.
             raise EventStoreError(self._error or f"{self.path}: not open")
-        if stream is Stream.ALERT and self._store is not None and self._store.has_gaps:
+        if stream is Stream.ALERT and store.has_gaps:
             self._do(_Request(self._announce_gaps, important=True, frees=True))
         try:
             with self._read_lock:
                 rows = sql.read_rows(self._open_reader(), stream, after, limit)
         except (sqlite3.Error, OSError) as exc:
-            raise self._read_failed(exc) from exc
+            raise self._read_failed(exc, store) from exc
         now = self._clock.stamp()
         return [self._corrected(row, now) for row in rows]
 
@@ -522,14 +523,13 @@ class Outbox:
             self._reader.execute(sql.SMALL_CACHE)
         return self._reader
 
-    def _read_failed(self, exc: Exception) -> EventStoreError:
+    def _read_failed(self, exc: Exception, read: Store) -> EventStoreError:
         self._close_reader()
         if isinstance(exc, sqlite3.Error) and sql.is_damage(exc):
-            found = [exc]
 
             def tell_the_writer(store: Store) -> None:
-                if found:
-                    raise found.pop()  # it sets the file aside, and comes here again with the new one
+                if store is read:  # not if it has met the damage itself meanwhile, and has a new file
+                    raise exc
 
             with suppress(EventStoreError):
                 self._do(_Request(tell_the_writer))

@@ -6,31 +6,33 @@ the log count again, and a first page that cannot be read is replaced by a new o
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from agent.contract.event import Stream
-from agent.contract.topics import check_id
 from agent.outbox.log import Log, Page, written
 from agent.outbox.store import (
     COLUMNS,
     NUMBER,
     SCHEMA,
     SCHEMA_VERSION,
-    STREAM,
     Identity,
     Position,
-    Row,
     Store,
+    WrongContent,
+    as_gap,
     as_row,
     connect,
+    is_boot,
+    read_counters,
+    read_ledger,
     read_log,
     stretches,
 )
@@ -97,7 +99,7 @@ def _has_tables(path: Path) -> bool:
         with closing(connect(path, read_only=True)) as db:
             found = db.execute("select count(*) from sqlite_schema where type = 'table'").fetchone()
             return bool(found[0])
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):  # the latter where an error quotes the schema
         return False
 
 
@@ -108,49 +110,51 @@ def salvage(damaged: Path, into: Store, *, copy: bool) -> tuple[int, list[tuple[
     copy: False = only find out what is lost, when there is no room for a copy. To be called in a transaction; errors of
     writing pass through, those of reading are what it is for.
     """
-    saved = 0
     lost: list[tuple[Stream, int, int, int]] = []
     with closing(connect(damaged, read_only=True)) as db:
-        for stream in Stream:
-            numbers, complete = _salvage_stream(db, stream, into) if copy else (set[Position](), False)
-            saved += len(numbers)
-            if not complete:
-                lost += _lost(db, stream, numbers)
-        for number, epoch, reason, first, last in _ReadableRows(
-            db, "select stream, epoch, reason, first, last from gap", ()
-        ):
-            if number in STREAM:
-                into.note_gap(STREAM[number], epoch, reason, first, last)
-        for boot, began_ms in _ReadableRows(db, "select boot, began_ms from boot", ()):
-            into.note_clock(boot, began_ms)
-    return saved, lost
+        found = _salvage_rows(db, into if copy else None)
+        for stream, epochs in found.items():
+            missing = _missing(db, stream, epochs)
+            if not copy:
+                missing += [(epochs[era, first], first, last) for era, first, last in stretches(epochs)]
+            lost += [(stream, *stretch) for stretch in sorted(missing)]
+        into.begin_after(max((era for epochs in found.values() for era, _ in epochs), default=0))
+        for values in _ReadableRows(db, "select stream, epoch, reason, first, last from gap", ()):
+            with suppress(WrongContent):
+                into.note_gap(*as_gap(values))
+        for values in filter(is_boot, _ReadableRows(db, "select boot, began_ms from boot", ())):
+            into.note_clock(*values)
+    return sum(map(len, found.values())) if copy else 0, lost
 
 
 def read_identity(path: Path) -> Identity | None:
     """Who a damaged file was, if that can still be read."""
     try:
         with closing(connect(path, read_only=True)) as db:
-            row = db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
-            return Identity(*row) if row else None
+            return read_ledger(db)
     except sqlite3.Error:
         return None
 
 
-def _salvage_stream(db: sqlite3.Connection, stream: Stream, into: Store) -> tuple[set[Position], bool]:
-    """Read from the front, and where that breaks off, from the back too. Returns what was saved, and if that is all."""
-    numbers: set[Position] = set()
-    for order in ("era, seq", "era desc, seq desc"):
-        rows = _ReadableRows(db, f"select {COLUMNS} from event where stream = ? order by {order}", (NUMBER[stream],))
-        for values in rows:
-            row = as_row(values)
-            if (row.era, row.seq) in numbers or not _sound(row):
-                continue
-            with suppress(sqlite3.IntegrityError):  # breaks our own checks: damaged, though it could be read
-                into.insert_row(row)
-                numbers.add((row.era, row.seq))
-        if rows.complete:
-            return numbers, True
-    return numbers, False
+def _salvage_rows(db: sqlite3.Connection, into: Store | None) -> dict[Stream, dict[Position, int]]:
+    """Read each stream from the front, and unless that was all, from the back too. Returns the epoch of each row found,
+    also of one that stands among those of another stream, as it may where an old page is read for a newer one."""
+    found: dict[Stream, dict[Position, int]] = {stream: {} for stream in Stream}
+    for stream in Stream:
+        for order in ("era, seq", "era desc, seq desc"):
+            query = f"select {COLUMNS} from event where stream = ? order by {order}"
+            rows = _ReadableRows(db, query, (NUMBER[stream],))
+            for values in rows:
+                try:
+                    row = as_row(values)
+                except WrongContent:
+                    continue
+                if into is not None:
+                    into.insert_row(row)
+                found[row.stream].setdefault((row.era, row.seq), row.epoch)
+            if rows.complete and not _missing(db, stream, found[stream]):
+                break
+    return found
 
 
 class _ReadableRows:
@@ -170,21 +174,33 @@ class _ReadableRows:
         self.complete = True
 
 
-def _lost(db: sqlite3.Connection, stream: Stream, saved: set[Position]) -> list[tuple[Stream, int, int, int]]:
-    """Numbers that the counters say were waiting and that were not saved. Nothing if the counters are gone too."""
+def _missing(db: sqlite3.Connection, stream: Stream, found: dict[Position, int]) -> list[tuple[int, int, int]]:
+    """(epoch, first, last) of what the counters say was waiting and was not found: where a page was lost with the log,
+    an older state of it may be read without any error. Nothing if the counters are gone too.
+
+    Rows leave from the front. So while there are more than numbers were given out in this era, the others are of older
+    ones. Of those only the count is known: what is missing is looked for between two of them, then before the first.
+    """
     try:
-        era, epoch = db.execute("select era, epoch from ledger").fetchone()
-        last_seq, rows = db.execute("select last_seq, rows from stream where stream = ?", (NUMBER[stream],)).fetchone()
-    except (sqlite3.Error, TypeError):
+        now = read_ledger(db)
+        counter = read_counters(db)[stream]
+    except sqlite3.Error:
         return []
-    missing = [(era, seq) for seq in range(last_seq - rows + 1, last_seq + 1) if (era, seq) not in saved]
-    return [(stream, epoch, first, last) for _, first, last in stretches(missing)]
-
-
-def _sound(row: Row) -> bool:
-    """It can still be sent: its body is an object, its source can stand in a topic."""
-    try:
-        check_id(row.source)
-        return isinstance(json.loads(row.body), dict)
-    except (ValueError, TypeError):
-        return False
+    waited = min(counter.rows, counter.last_seq)
+    of_this_era = {(now.era, seq) for seq in range(counter.last_seq - waited + 1, counter.last_seq + 1)}
+    missing = [(now.epoch, first, last) for _, first, last in stretches(of_this_era - found.keys())]
+    older = sorted(position for position in found if position[0] < now.era)
+    left = counter.rows - waited - len(older)
+    if left <= 0 or not older:
+        return missing
+    for (one_era, one), (next_era, following) in pairwise(older):
+        if one_era == next_era and one + 1 < following:
+            missing.append((found[one_era, one], one + 1, following - 1))
+            left -= following - one - 1
+    first, last = older[0][1], older[-1][1]
+    before = min(max(left, 0), first - 1)
+    if before:
+        missing.append((found[older[0]], first - before, first - 1))
+    if left > before:
+        missing.append((found[older[-1]], last + 1, last + left - before))
+    return missing

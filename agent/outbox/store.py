@@ -6,15 +6,18 @@ SQLite pass through as they are, because what to do about them (free space, set 
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, get_args
 
 from agent.clock import Stamp
 from agent.contract.event import GapReason, Stream
+from agent.contract.topics import check_id
 from agent.outbox.log import DamagedLog, Log
 
 SCHEMA_VERSION = 2
@@ -94,6 +97,9 @@ WAL_PAGES = 500  # checkpoint after 2 MB of log; the reserve for a full disk mus
 _ROW_BYTES = 50  # what a row costs in the file beyond its texts, measured with tests/bench/outbox.py
 _ASIDE_ROWS = 100
 _BOOTS = 1000  # remembered; more than a backlog spans
+_ERAS = 1 << 31  # a box has a new one when its file was damaged: more than this is not a number of ours
+_EPOCHS = 1 << 32
+_WRITE_VERSION_AT, _WITH_LOG = 18, 2  # https://sqlite.org/fileformat2.html#file_format_version_numbers
 _CLOCK_STEP_MS = 1000  # a wall clock that is set anew by less is not worth a write
 
 SMALL_CACHE = "pragma cache_size = -512"
@@ -101,6 +107,9 @@ SMALL_CACHE = "pragma cache_size = -512"
 
 Position = tuple[int, int]
 """(era, seq): where a row stands in its stream."""
+
+Noted = tuple[Stream, int, GapReason, int, int]
+"""A gap: (stream, epoch, reason, first, last)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,11 @@ def is_full(exc: sqlite3.Error) -> bool:
 
 def is_damage(exc: sqlite3.Error) -> bool:
     """The file's content is wrong, or not for this version, so that trying again cannot help."""
-    return isinstance(exc, WrongSchema | DamagedLog) or _code(exc) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if isinstance(exc, WrongSchema | WrongContent | DamagedLog):
+        return True
+    # A number that is given out anew and stands there already: the counters are wrong.
+    taken = getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
+    return taken or _code(exc) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_closed_to_us(exc: sqlite3.Error) -> bool:
@@ -162,17 +175,25 @@ class WrongSchema(sqlite3.DatabaseError):
     """The file is a healthy database, but not one this version reads."""
 
 
+class WrongContent(sqlite3.DatabaseError):
+    """What was read is not what was written: SQLite has no checksums, and passes changed bits on."""
+
+
 class Store:
-    """Opens the file, or makes it. Raises sqlite3.Error (see is_damage, is_full), WrongSchema, OSError."""
+    """Opens the file, or makes it. Raises sqlite3.Error (see is_damage, is_full), OSError."""
 
     def __init__(self, path: Path, boot_id: str, *, after: Identity | None = None) -> None:
         """after: the identity of a file set aside before this one, so that a new file's numbering follows on."""
         self.path = path
         unfinished = read_log(path)
         Log(unfinished).check()
+        _check_head(path)
         self._db = connect(path)
         try:
             self._open(boot_id, after, log_is_empty=not unfinished)
+        except UnicodeDecodeError as exc:  # an error of SQLite whose words quote the schema
+            self._db.close()
+            raise WrongContent(f"schema is not as it was written: {exc.object!r:.100}") from exc
         except BaseException:
             self._db.close()
             raise
@@ -199,17 +220,14 @@ class Store:
             raise WrongSchema(f"schema {version}, this agent reads up to {SCHEMA_VERSION}")
         else:
             self._migrate(version)
-        row = self._db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
-        if row is None:
-            raise WrongSchema("no row in table ledger")
-        self.identity = Identity(*row)
+        self.identity = read_ledger(self._db)
         self.counters = read_counters(self._db)
         if self.identity.boot_id != boot_id:
             self.identity = replace(self.identity, boot=self.identity.boot + 1, boot_id=boot_id)
             with self.transaction():
                 self._db.execute("update ledger set boot = ?, boot_id = ?", (self.identity.boot, boot_id))
         self.has_gaps = self._db.execute("select 1 from gap").fetchone() is not None
-        self.began_ms = dict(self._db.execute("select boot, began_ms from boot"))
+        self.began_ms = read_boots(self._db)
 
     def _migrate(self, version: int) -> None:
         for older in range(version, SCHEMA_VERSION):
@@ -291,6 +309,12 @@ class Store:
                 counter, rows=counter.rows + 1, bytes=counter.bytes + row_bytes(row.source, row.body)
             )
 
+    def begin_after(self, era: int) -> None:
+        """Number in a later era than this one, whose rows have been saved into this file."""
+        if self.identity.era <= era:
+            self.identity = replace(self.identity, era=era + 1)
+            self._db.execute("update ledger set era = ?", (self.identity.era,))
+
     def remove(self, stream: Stream, positions: Iterable[Position], acked_ms: int | None = None) -> None:
         """Delete rows; those already gone are no error."""
         for era, first, last in stretches(positions):
@@ -332,12 +356,12 @@ class Store:
             )
         self.has_gaps = True
 
-    def take_gaps(self) -> list[tuple[Stream, int, GapReason, int, int]]:
-        """(stream, epoch, reason, first, last) of what is to be announced; no longer noted afterwards."""
-        rows = self._db.execute("select stream, epoch, reason, first, last from gap").fetchall()
+    def take_gaps(self) -> list[Noted]:
+        """What is to be announced; no longer noted afterwards."""
+        gaps = [as_gap(values) for values in self._db.execute("select stream, epoch, reason, first, last from gap")]
         self._db.execute("delete from gap")
         self.has_gaps = False
-        return [(STREAM[number], epoch, reason, first, last) for number, epoch, reason, first, last in rows]
+        return gaps
 
     def _delete(self, stream: Stream, era: int, first: int, last: int) -> None:
         where = "where stream = ? and era = ? and seq between ? and ?"
@@ -355,7 +379,7 @@ class Store:
             return
         self._db.execute("insert or replace into boot values (?, ?)", (boot, began_ms))
         self._db.execute("delete from boot where boot <= ?", (boot - _BOOTS,))
-        self.began_ms = dict(self._db.execute("select boot, began_ms from boot"))
+        self.began_ms = read_boots(self._db)
 
     def checkpoint(self) -> bool:
         """Move the log into the file and give the log's space back. False if a reader was in the way.
@@ -389,18 +413,43 @@ def read_log(path: Path) -> bytes:
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself. read_only: refuses to write, and does not create the file."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    db.text_factory = _text
+    return db
+
+
+def read_ledger(db: sqlite3.Connection) -> Identity:
+    """Raises WrongContent, and what SQLite raises."""
+    row = db.execute("select era, epoch, boot, boot_id from ledger").fetchone()
+    if row is None:
+        raise WrongContent("no row in table ledger")
+    era, epoch, boot, boot_id = row
+    whole = _are_counts(era, epoch, boot) and isinstance(boot_id, str)
+    if not (whole and 0 < era < _ERAS and epoch < _EPOCHS and boot > 0):
+        raise WrongContent(f"ledger is not as it was written: {row!r}")
+    return Identity(era, epoch, boot, boot_id)
 
 
 def read_counters(db: sqlite3.Connection) -> dict[Stream, Counter]:
+    """Raises WrongContent, and what SQLite raises."""
     counters = {stream: Counter() for stream in Stream}
-    for number, *counts in db.execute("select stream, last_seq, rows, bytes, acked_ms from stream"):
-        counters[STREAM[number]] = Counter(*counts)
+    for number, last_seq, rows, bytes_, acked_ms in db.execute(
+        "select stream, last_seq, rows, bytes, acked_ms from stream"
+    ):
+        acked_ms_is_whole = acked_ms is None or isinstance(acked_ms, int)
+        if not (_are_counts(last_seq, rows, bytes_) and acked_ms_is_whole and number in STREAM):
+            raise WrongContent(f"counters of stream {number!r}: {last_seq!r}, {rows!r}, {bytes_!r}, {acked_ms!r}")
+        counters[STREAM[number]] = Counter(last_seq, rows, bytes_, acked_ms)
     return counters
 
 
+def read_boots(db: sqlite3.Connection) -> dict[int, int]:
+    """What the wall clock showed, ms, when each boot began. One that is not whole only leaves its events undated."""
+    return dict(filter(is_boot, db.execute("select boot, began_ms from boot")))
+
+
 def read_rows(db: sqlite3.Connection, stream: Stream, after: Position, limit: int) -> list[Row]:
-    """The next rows of a stream, in order. after: (0, 0) for the oldest."""
+    """The next rows of a stream, in order. after: (0, 0) for the oldest. Raises WrongContent, what SQLite raises."""
     # Two steps, so that SQLite walks the primary key: within the era, then on to later ones.
     era, seq = after
     sql = f"select {COLUMNS} from event where stream = ? and {{}} order by era, seq limit ?"
@@ -416,9 +465,61 @@ def read_aside(db: sqlite3.Connection) -> list[tuple[str, int, Stream, int, str,
     return [(reason, epoch, STREAM[number], *rest) for reason, epoch, number, *rest in rows]
 
 
-def as_row(values: tuple[int, int, int, int, str, str, int, int, int, int]) -> Row:
+def as_row(values: tuple[Any, ...]) -> Row:
+    """Of COLUMNS as read. Raises WrongContent for what could not be sent: a source that cannot stand in a topic, a body
+    that is no object, numbers that nobody gave out."""
     number, era, seq, epoch, source, body, wall_ms, mono_ms, boot, clock_ok = values
+    whole = _are_counts(number, era, seq, epoch, boot) and isinstance(wall_ms, int) and isinstance(mono_ms, int)
+    whole = whole and number in STREAM and 0 < era < _ERAS and seq > 0 and epoch < _EPOCHS
+    if not (whole and _can_be_sent(source, body)):
+        raise WrongContent(f"event {number!r} {era!r} {seq!r} is not as it was written: {body!r:.60}")
     return Row(STREAM[number], era, seq, epoch, source, body, wall_ms, mono_ms, boot, bool(clock_ok))
+
+
+def as_gap(values: tuple[Any, ...]) -> Noted:
+    """Of a gap's row as read. Raises WrongContent."""
+    number, epoch, reason, first, last = values
+    whole = _are_counts(number, epoch, first, last) and number in STREAM and epoch < _EPOCHS
+    if not (whole and 0 < first <= last and reason in get_args(GapReason)):
+        raise WrongContent(f"gap is not as it was written: {values!r}")
+    return STREAM[number], epoch, reason, first, last
+
+
+def is_boot(values: tuple[Any, ...]) -> bool:
+    """(boot, began_ms) as read are whole."""
+    return all(isinstance(value, int) for value in values)
+
+
+def _are_counts(*values: Any) -> bool:
+    return all(isinstance(value, int) and value >= 0 for value in values)
+
+
+def _can_be_sent(source: Any, body: Any) -> bool:
+    try:
+        check_id(source)
+        return isinstance(body, str) and isinstance(json.loads(body), dict)
+    except (TypeError, ValueError):
+        return False
+
+
+def _text(data: bytes) -> str | bytes:
+    """Text as SQLite has it. What is none stays bytes, for the rows around it to be read."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _check_head(path: Path) -> None:
+    """A file for a later version of SQLite is opened, for reading only, and nothing could ever be stored. Raises
+    WrongContent, OSError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_WRITE_VERSION_AT + 1)
+    except FileNotFoundError:
+        return
+    if len(head) > _WRITE_VERSION_AT and head[_WRITE_VERSION_AT] > _WITH_LOG:
+        raise WrongContent(f"the file's header says version {head[_WRITE_VERSION_AT]}, wanted {_WITH_LOG}")
 
 
 def stretches(positions: Iterable[Position]) -> Iterator[tuple[int, int, int]]:

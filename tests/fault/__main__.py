@@ -50,9 +50,13 @@ def main() -> int:
             if not round_:  # each once before one comes a second time, so that none is left out by chance
                 round_ = rig.chance.sample(faults, len(faults))
             fault = round_.pop()()
-            account = campaign.inflict(fault)
-            mark = "" if account.clean else "  <-- NOT CLEAN"
-            print(f"{time.strftime('%H:%M:%S')} {fault.name} {account.silence_s:.1f} s{mark}", flush=True)
+            told = len(campaign.notes)
+            once = campaign.inflict(fault)
+            print(f"{time.strftime('%H:%M:%S')} {fault.name} {once.silence_s:.1f} s", flush=True)
+            # At once: a run that breaks off has no table.
+            counts = (f"lost {once.lost}, out of order {once.out_of_order}, twice {once.duplicates}",)
+            for line in (*(() if once.clean else counts), *campaign.notes[told:]):
+                print(f"  <-- NOT CLEAN: {line}", flush=True)
         print(f"\nseed {options.seed}, {options.minutes:g} minutes, box killed {rig.kills} times\n")
         print(campaign.table())
         for line in (*campaign.notes, *campaign.holes()):

@@ -24,6 +24,11 @@ class Account:
     duplicates: int = 0
     silence_s: float = 0.0
 
+    def add(self, other: Account) -> None:
+        for field in ("times", "accepted", "received", "named", "lost", "out_of_order", "duplicates"):
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+        self.silence_s = max(self.silence_s, other.silence_s)
+
     @property
     def clean(self) -> bool:
         return self.lost == self.out_of_order == self.duplicates == 0
@@ -41,8 +46,8 @@ class Campaign:
         self._out_of_order = self._duplicates = 0
 
     def inflict(self, fault: Fault) -> Account:
+        """Returns the account of this one time; notes say what was wrong with it."""
         rig = self.rig
-        account = self.accounts.setdefault(fault.name, Account(fault.name))
         rig.wait_for_events(20)
         rig.witness.start_silence()
         fault.inject(rig)
@@ -54,35 +59,42 @@ class Campaign:
         time.sleep(seconds / 2)
         fault.heal(rig)
         rig.wait_for_events(20)
-        account.times += 1
-        self._settle(account, fault)
-        return account
+        once = self._settle(fault)
+        self.accounts.setdefault(fault.name, Account(fault.name)).add(once)
+        return once
 
-    def _settle(self, account: Account, fault: Fault) -> None:
+    def _settle(self, fault: Fault) -> Account:
         rig, witness = self.rig, self.rig.witness
         everything = rig.everything()
         fresh = everything - self._seen
         left = rig.settle(fresh)
         silent = fresh - witness.places.keys() - left
         lost = left if fault.may_name else left | silent
-        account.accepted += len(fresh)
-        account.received += len(fresh) - len(left) - len(silent)
-        account.named += len(silent)
-        account.lost += len(lost)
-        account.out_of_order += len(witness.out_of_order) - self._out_of_order
-        account.duplicates += len(witness.duplicates) - self._duplicates
-        account.silence_s = max(account.silence_s, witness.silence_s)
+        once = Account(
+            fault.name,
+            times=1,
+            accepted=len(fresh),
+            received=len(fresh) - len(left) - len(silent),
+            named=len(silent),
+            lost=len(lost),
+            out_of_order=len(witness.out_of_order) - self._out_of_order,
+            duplicates=len(witness.duplicates) - self._duplicates,
+            silence_s=witness.silence_s,
+        )
         self._seen = everything
         self._out_of_order, self._duplicates = len(witness.out_of_order), len(witness.duplicates)
-        self.notes += [f"{fault.name}, time {account.times}: {line}" for line in witness.reused]
+        time_ = self.accounts[fault.name].times + 1 if fault.name in self.accounts else 1
+        wrong = list(witness.reused)
         witness.reused.clear()
         arrived = [message for message in witness.messages if message.get("track") in fresh]
-        self.notes += [f"{fault.name}, time {account.times}: {line}" for line in fault.check(rig, arrived)]
+        wrong += fault.check(rig, arrived)
         if lost:
-            self.notes.append(f"{fault.name}, time {account.times}: lost {sorted(lost)[:10]}")
+            wrong.append(f"lost {sorted(lost)[:10]}")
+        self.notes += [f"{fault.name}, time {time_}: {line}" for line in wrong]
         # As a technician does who has looked at them: the box never deletes what it set aside, and this disk is small.
         for file in rig.outbox.parent.glob(f"{rig.outbox.name}.damaged-*"):
             file.unlink()
+        return once
 
     def holes(self) -> list[str]:
         """Numbers that the consumer still waits for, though every event has come: the ledger must have none."""
@@ -95,9 +107,7 @@ class Campaign:
     def table(self) -> str:
         total = Account("total")
         for account in self.accounts.values():
-            for field in ("times", "accepted", "received", "named", "lost", "out_of_order", "duplicates"):
-                setattr(total, field, getattr(total, field) + getattr(account, field))
-            total.silence_s = max(total.silence_s, account.silence_s)
+            total.add(account)
         lines = [
             "| fault | times | accepted | received | named by the box | lost | out of order | "
             "duplicates after the ledger | longest silence |",

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 _SIZE_BYTES = 40 * 1024 * 1024
+_CORRECTED = 1  # what e2fsck says when it has mended something
 
 
 def why_not() -> str | None:
@@ -37,11 +38,6 @@ class Disk:
             self._image.touch()
             os.truncate(self._image, _SIZE_BYTES)
             subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "4096", str(self._image)], check=True)
-            # What is unmounted here must be unmounted in every namespace that was made meanwhile (`ip netns exec`
-            # makes one), or a repaired disk comes back as the broken one that somebody else still holds.
-            above = str(self._image.parent)
-            subprocess.run(["mount", "--bind", above, above], check=True)
-            subprocess.run(["mount", "--make-shared", above], check=True)
             self.real = self._mount()
         return self
 
@@ -50,8 +46,6 @@ class Disk:
     ) -> None:
         if self.real:
             subprocess.run(["umount", str(self.folder)], check=True)
-        if why_not() is None:
-            subprocess.run(["umount", "--lazy", str(self._image.parent)], check=True)
 
     def fill(self) -> None:
         """Take every byte that is left."""
@@ -74,8 +68,14 @@ class Disk:
     def repair(self) -> None:
         """What a restart of the box does; nobody may have a file open."""
         subprocess.run(["umount", str(self.folder)], check=True)
-        subprocess.run(["e2fsck", "-p", str(self._image)], check=False, capture_output=True)
-        self._mount()
+        # As another file: whoever on this machine has made a mount namespace meanwhile (`unshare --mount`) still holds
+        # the file system that broke, and as long as it lives, a mount of the same file gives that one again.
+        repaired = self._image.with_suffix(".repaired")
+        shutil.copyfile(self._image, repaired)
+        os.replace(repaired, self._image)
+        done = subprocess.run(["e2fsck", "-p", str(self._image)], check=False, capture_output=True, text=True)
+        assert done.returncode in (0, _CORRECTED), f"e2fsck: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert self._mount(), f"{self._image}: cannot be mounted again"
 
     def read_only(self, on: bool) -> None:
         subprocess.run(["mount", "-o", f"remount,{'ro' if on else 'rw'}", str(self.folder)], check=True)

@@ -19,6 +19,9 @@ from tests.fault.rig import LIFE, Rig
 from tests.fault.road import QUOTA_EXCEEDED
 
 _TIME_MAY_BE_OFF_MS = 1500
+_TRIES = 10
+_DAMAGED_BYTES = 64
+_LOG_HEAD_BYTES, _FRAME_HEAD_BYTES = 32, 24
 
 
 class Fault(ABC):
@@ -302,23 +305,29 @@ class Corrupted(Fault):
 
     def inject(self, rig: Rig) -> None:
         rig.road.shut()
-        rig.wait_for_events(rig.chance.randrange(150, 400))
-        rig.end_box(self.ends_by)
-        self.spoil(rig)
-        rig.start_box()
+        for _ in range(_TRIES):
+            rig.wait_for_events(rig.chance.randrange(150, 400))
+            rig.end_box(self.ends_by)
+            spoilt = self.spoil(rig)
+            rig.start_box()
+            if spoilt:
+                return
+        raise AssertionError(f"{self.name}: nothing to spoil in {_TRIES} lives of the box")
 
     def heal(self, rig: Rig) -> None:
         rig.road.open()
 
     @abstractmethod
-    def spoil(self, rig: Rig) -> None: ...
+    def spoil(self, rig: Rig) -> bool:
+        """False: there is nothing to spoil yet, the box has to go on."""
 
 
 class HeaderCorrupted(Corrupted):
     name = "corrupt header"
 
-    def spoil(self, rig: Rig) -> None:
+    def spoil(self, rig: Rig) -> bool:
         _overwrite(rig, "", 0, 100)
+        return True
 
 
 class PageCorrupted(Corrupted):
@@ -326,7 +335,7 @@ class PageCorrupted(Corrupted):
 
     name = "corrupt page"
 
-    def spoil(self, rig: Rig) -> None:
+    def spoil(self, rig: Rig) -> bool:
         rig.read_journals()
         waiting = [track for tracks in rig.accepted.values() for track in tracks[-40:-10]]
         sign = f'"track":{rig.chance.choice(waiting)}}}'.encode()
@@ -335,17 +344,25 @@ class PageCorrupted(Corrupted):
         assert pages, "the event should be in the file"
         for at in pages:
             _overwrite(rig, "", at, 4096)
+        return True
 
 
 class LogCorrupted(Corrupted):
     name = "corrupt WAL"
     ends_by = signal.SIGKILL
 
-    def spoil(self, rig: Rig) -> None:
-        # In what counts of it, and not in the newest commits: damage there looks as a power cut does.
-        log = Log(read_log(rig.outbox))
-        bytes_ = log.seen * (log.page_bytes + 24)
-        _overwrite(rig, "-wal", rig.chance.randrange(bytes_ // 8, max(bytes_ // 2, 1 + bytes_ // 8)), 64)
+    def spoil(self, rig: Rig) -> bool:
+        # In front of two whole commits: damage in the newest one or two looks as a power cut does. They are few when
+        # the log has just begun anew.
+        log = read_log(rig.outbox)
+        seen = Log(log).seen
+        frame_bytes = Log(log).page_bytes + _FRAME_HEAD_BYTES
+        heads = [_LOG_HEAD_BYTES + n * frame_bytes for n in range(seen)]
+        ends = [at + frame_bytes for at in heads if any(log[at + 4 : at + 8])]  # that says how large the file is then
+        if len(ends) < 3:
+            return False
+        _overwrite(rig, "-wal", rig.chance.randrange(_LOG_HEAD_BYTES, ends[-3] - _DAMAGED_BYTES), _DAMAGED_BYTES)
+        return True
 
 
 # ---- what is put ----------------------------------------------------------------------------------------------------
