@@ -14,12 +14,14 @@ from agent.errors import ConfigError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
+from agent.ops.strain import Strain
 from agent.outbox import Outbox
 from agent.sensors import make_sensing
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
+from drivers.board import board
 from drivers.inference import open_detector
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
     evidence = make_evidence(config, clock)
+    strain = Strain(board(), budget, lambda: detector.busy_s, outbox.put, hot_c=config.detector.hot_c, clock=clock)
     uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
     memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
     workers = [
@@ -77,6 +80,8 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         evidence=evidence,
         uplink=uplink,
         workers=workers,
+        budget=budget,
+        strain=strain,
         clock=clock,
         sensing=sensing,
     )
@@ -96,6 +101,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     )
     try:
         while not stop.wait(min(1.0, config.health.interval_s)) and not all(w.ended() for w in workers):
+            strain.update()
             if uplink is not None and report.is_due(config.health.interval_s):
                 uplink.publish_health(report.make())
             evidence.tidy()

@@ -149,6 +149,7 @@ class DetectorConfig(Table):
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
     max_inferences_per_s: float = Field(40.0, gt=0, le=1000, description="of all cameras together, shared fairly")
+    hot_c: float = Field(75.0, ge=30, le=120, description="fewer inferences when the processor is hotter than this")
     delegate: Annotated[str, AfterValidator(_delegate)] = Field(
         "cpu", description="what runs the network: cpu, edgetpu, or the path of a TFLite delegate's library"
     )

@@ -229,6 +229,21 @@ class CameraFault(Body):
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
+Cause = Literal["hot", "slowed", "undervoltage", "load"]
+
+
+class BoxStrained(Body):
+    """The box looks less often than it is configured to (raised), or as often as that again (cleared)."""
+
+    kind: Literal["box-strained"] = "box-strained"
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    severity: Severity
+    causes: tuple[Cause, ...] = Field(description="when it was raised; health tells those of now")
+    cpu_c: float | None = Field(default=None, description="temperature of the processor at this moment")
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
 GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
 
 
@@ -384,6 +399,7 @@ AnyBody = Annotated[
     | Removed
     | CameraSilent
     | CameraFault
+    | BoxStrained
     | Gap
     | NewLedger
     | Counts

@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.contract.event import (
     Body,
+    BoxStrained,
     CameraFault,
     CameraSilent,
     Congestion,
@@ -242,6 +243,22 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         "north",
         _PLAIN,
         CameraFault(fault="covered", state="cleared", alert="5d01c4aa", severity="critical", lasted_s=640.5),
+    ),
+    (
+        "a box that is hot",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxStrained(state="raised", alert="77ab0c1e", severity="warning", causes=("hot",), cpu_c=81.5),
+    ),
+    (
+        "and has cooled down",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxStrained(
+            state="cleared", alert="77ab0c1e", severity="warning", causes=("hot",), cpu_c=69.5, lasted_s=5400.0
+        ),
     ),
     (
         "numbers that will not come",
