@@ -64,10 +64,11 @@ def _delegate(delegate: str) -> str:
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 Metres = tuple[float, float]
-ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck", "vehicle"]
+"""`vehicle`: any of them but a person, recognised or not; see `agent.camera` for what an unrecognised one is."""
 ReaderName = Literal["colour"]
-ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
-VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
+VEHICLES: tuple[ClassName, ...] = ("bicycle", "motorcycle", "car", "bus", "truck")
+ALL_CLASSES: tuple[ClassName, ...] = ("person", *VEHICLES)
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Classes = Annotated[tuple[ClassName, ...], Field(min_length=1)]
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
