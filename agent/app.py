@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent import __version__
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.config import Config
-from agent.errors import ConfigError
+from agent.contract.event import BoxStrained, Lasting, SensorAlert
+from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
 from agent.ops.strain import Strain
 from agent.outbox import Outbox
+from agent.raised import Put, RaisedAlerts
+from agent.sensing import Sensing
 from agent.sensors import make_sensing
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
@@ -48,8 +52,10 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
+    raised = RaisedAlerts(config.outbox.path.with_name("alerts.raised"), clock=clock)
+    put = raised.noting(outbox.put)
     evidence = make_evidence(config, clock)
-    strain = Strain(board(), budget, lambda: detector.busy_s, outbox.put, hot_c=config.detector.hot_c, clock=clock)
+    strain = Strain(board(), budget, lambda: detector.busy_s, put, hot_c=config.detector.hot_c, clock=clock)
     uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
     memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
     workers = [
@@ -64,7 +70,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
                 first_track=memories[camera.id].first_track(),
                 budget=budget,
             ),
-            outbox.put,
+            put,
             clock=clock,
             stall_timeout_s=camera.stall_timeout_s,
             scene=Scene(camera.line, camera.zone) if pictures else None,
@@ -85,13 +91,14 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         clock=clock,
         sensing=sensing,
     )
+    _resume(raised, put, workers, sensing, strain)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
     else:
         uplink.start()
     for worker in workers:
         worker.start()
-    sensing.start(outbox.put)
+    sensing.start(put)
     _log.info(
         "running: %d camera(s), %d sensor(s), %s on %s",
         len(workers),
@@ -122,6 +129,28 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
                 _log.info("picture: %s", worker.scene.write(path))
             except OSError as exc:
                 _log.error("cannot write the picture %s: %s", path, exc)
+
+
+def _resume(raised: RaisedAlerts, put: Put, workers: Sequence[CameraWorker], sensing: Sensing, strain: Strain) -> None:
+    """What was raised when the agent ended goes on where somebody watches for it, and is cleared where nobody does."""
+    cameras = {worker.camera_id: worker for worker in workers}
+
+    def goes_on(source: str, body: Lasting, since_s: float) -> bool:
+        if isinstance(body, BoxStrained):
+            strain.resume(body, since_s)
+            return True
+        if isinstance(body, SensorAlert):
+            return sensing.resume(source, body, since_s)
+        if source not in cameras:
+            return False
+        cameras[source].resume(body, since_s)
+        return True
+
+    over = raised.resume(goes_on)
+    try:
+        put(*over)
+    except EventStoreError as exc:
+        _log.error("%d alert(s) are over and cannot be cleared before the next start: %s", len(over), exc)
 
 
 def make_outbox(config: Config, clock: Clock) -> Outbox:

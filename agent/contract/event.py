@@ -380,6 +380,17 @@ class SensorStuck(SensorAlert):
     unit: str
 
 
+Lasting = StateAlert | SensorAlert | CameraSilent | CameraFault | BoxStrained
+"""What is raised and cleared, both under one id."""
+
+
+def cleared(body: Lasting, lasted_s: float) -> Lasting:
+    """What clears an alert that was raised: without what belongs to its beginning."""
+    unsaid = {"reason", "evidence", "attributes"} & type(body).model_fields.keys()
+    said = {"state": "cleared", "lasted_s": round(max(lasted_s, 0.0), 1)}
+    return body.model_copy(update={**dict.fromkeys(unsaid), **said})
+
+
 SensorBody = Reading | SensorLimit | Input | SensorSilent | SensorInvalid | SensorStuck
 
 

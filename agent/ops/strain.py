@@ -104,7 +104,7 @@ class Strain:
     def resume(self, body: BoxStrained, since_s: float) -> None:
         """Go on with an alert that was raised when the agent ended."""
         self._raised = (body, since_s)
-        self._is_worth_telling.is_on = True
+        self._is_worth_telling.resume()
 
     def update(self) -> None:
         """Look at the board, set the budget, and tell what is to be told. To be called every second or so."""
