@@ -184,22 +184,24 @@ class Crowd(StateAlert):
 Place = tuple[float, float, float, float]
 
 
-class LeftBehind(Alert):
-    """A thing lies in a zone that was not there before, and nobody is with it."""
+class LeftBehind(StateAlert):
+    """A thing lies in a zone that was not there before, and nobody is with it (raised); it was fetched, or has become
+    part of the scene (cleared). Each thing is an alert of its own."""
 
     kind: Literal["left-behind"] = "left-behind"
     zone: str
     place: Place = Field(description="left, top, right, bottom, in fractions of the picture's width and height")
-    dwell_s: float = Field(ge=0, description="how long it had been there when this was said, seconds")
+    dwell_s: float = Field(ge=0, description="how long it had been there, seconds")
 
 
-class Removed(Alert):
-    """A thing that belonged to the zone's picture is gone."""
+class Removed(StateAlert):
+    """A thing that belonged to the zone's picture is gone (raised); it is back, or has become part of how the scene is
+    without it (cleared). Each thing is an alert of its own."""
 
     kind: Literal["removed"] = "removed"
     zone: str
     place: Place = Field(description="left, top, right, bottom, in fractions of the picture's width and height")
-    dwell_s: float = Field(ge=0, description="how long it had been gone when this was said, seconds")
+    dwell_s: float = Field(ge=0, description="how long it had been gone, seconds")
 
 
 class CameraSilent(Body):

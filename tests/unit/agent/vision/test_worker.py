@@ -489,7 +489,9 @@ def test_what_happened_at_the_end_may_have_a_picture_too() -> None:
 
 def test_the_place_of_a_thing_left_behind_goes_with_the_wish_for_its_picture() -> None:
     witness, place = ScriptedWitness(), (0.1, 0.2, 0.3, 0.4)
-    body = LeftBehind(rule="bags", severity="warning", zone="hall", place=place, dwell_s=60.0)
+    body = LeftBehind(
+        rule="bags", severity="warning", state="raised", alert="a1", zone="hall", place=place, dwell_s=60.0
+    )
     said: list[Happening] = [Happening(body, 0, 0, 0.0, evidence=True), alert(5)]
     run([0], ScriptedPipeline({0: said}), Store(), witness=witness)  # type: ignore[dict-item]
     assert witness.places == [place, None]
