@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent import __version__
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.config import Config
-from agent.errors import ConfigError
+from agent.contract.event import BoxStrained, Lasting, SensorAlert
+from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
+from agent.ops.strain import Strain
 from agent.outbox import Outbox
+from agent.raised import Put, RaisedAlerts
+from agent.sensing import Sensing
 from agent.sensors import make_sensing
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
+from drivers.board import board
 from drivers.cameras import Credentials
 from drivers.inference import TfliteDetector, open_detector
 
@@ -40,15 +45,26 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     clock = SystemClock()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
     detector = make_detector(config)
+    budget = InferenceBudget(config.detector.max_inferences_per_s)
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
     outbox = make_outbox(config, clock)
+    raised = RaisedAlerts(config.outbox.path.with_name("alerts.raised"), clock=clock)
+    put = raised.noting(outbox.put)
     evidence = make_evidence(config, clock)
+    strain = Strain(
+        board(),
+        budget,
+        lambda: 0.0 if detector is None else detector.busy_s,
+        put,
+        hot_c=config.detector.hot_c,
+        clock=clock,
+    )
     uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
     workers = (
         []
         if detector is None
-        else make_workers(config, credentials, detector, outbox, evidence, clock, pictures=pictures)
+        else make_workers(config, credentials, detector, budget, put, evidence, clock, pictures=pictures)
     )
     report = HealthReport(
         version=__version__,
@@ -57,20 +73,24 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         evidence=evidence,
         uplink=uplink,
         workers=workers,
+        budget=budget,
+        strain=strain,
         clock=clock,
         sensing=sensing,
     )
+    _resume(raised, put, workers, sensing, strain)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
     else:
         uplink.start()
     for worker in workers:
         worker.start()
-    sensing.start(outbox.put)
+    sensing.start(put)
     sight = f"{detector.pack.label} on {detector.runtime}" if detector else "no detector, as there is no camera"
     _log.info("running: %d camera(s), %d sensor(s), %s", len(workers), len(config.sensor), sight)
     try:
         while not stop.wait(min(1.0, config.health.interval_s)) and not (workers and all(w.ended() for w in workers)):
+            strain.update()
             if uplink is not None and report.is_due(config.health.interval_s):
                 uplink.publish_health(report.make())
             evidence.tidy()
@@ -108,14 +128,14 @@ def make_workers(
     config: Config,
     credentials: Mapping[str, Credentials | None],
     detector: TfliteDetector,
-    outbox: Outbox,
+    budget: InferenceBudget,
+    put: Put,
     evidence: EvidenceStore,
     clock: Clock,
     *,
     pictures: Path | None,
 ) -> list[CameraWorker]:
     """One for each camera, not started. credentials: by the camera's id."""
-    budget = InferenceBudget(config.detector.max_inferences_per_s)
     memories = {camera.id: CameraMemory(config.outbox.path.parent / "cameras", camera.id) for camera in config.camera}
     return [
         CameraWorker(
@@ -129,7 +149,7 @@ def make_workers(
                 first_track=memories[camera.id].first_track(),
                 budget=budget,
             ),
-            outbox.put,
+            put,
             clock=clock,
             stall_timeout_s=camera.stall_timeout_s,
             scene=Scene(camera.line, camera.zone) if pictures else None,
@@ -138,6 +158,28 @@ def make_workers(
         )
         for camera in config.camera
     ]
+
+
+def _resume(raised: RaisedAlerts, put: Put, workers: Sequence[CameraWorker], sensing: Sensing, strain: Strain) -> None:
+    """What was raised when the agent ended goes on where somebody watches for it, and is cleared where nobody does."""
+    cameras = {worker.camera_id: worker for worker in workers}
+
+    def goes_on(source: str, body: Lasting, since_s: float) -> bool:
+        if isinstance(body, BoxStrained):
+            strain.resume(body, since_s)
+            return True
+        if isinstance(body, SensorAlert):
+            return sensing.resume(source, body, since_s)
+        if source not in cameras:
+            return False
+        cameras[source].resume(body, since_s)
+        return True
+
+    over = raised.resume(goes_on)
+    try:
+        put(*over)
+    except EventStoreError as exc:
+        _log.error("%d alert(s) are over and cannot be cleared before the next start: %s", len(over), exc)
 
 
 def make_outbox(config: Config, clock: Clock) -> Outbox:

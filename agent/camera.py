@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from agent.clock import Clock
 from agent.config import (
+    VEHICLES,
     CameraConfig,
     CongestionConfig,
     CrowdConfig,
@@ -282,6 +283,11 @@ class _Maker:
 
 
 def _class_ids(names: tuple[str, ...]) -> frozenset[int]:
-    """What moves like a vehicle and was not recognised (VEHICLE) counts wherever cars do."""
-    known = frozenset(CLASSES.index(name) for name in names)
-    return known | {VEHICLE} if "car" in names else known
+    """The detector's classes that these words of the configuration mean, and VEHICLE, what drove there unrecognised.
+
+    That one is most likely a car, for cars outnumber the others by far: it counts wherever cars do. Where only lorries
+    or motorcycles are meant it does not: a rule against lorries must not be told of every car in the rain.
+    """
+    named = {*names, *(VEHICLES if "vehicle" in names else ())}
+    known = frozenset(CLASSES.index(name) for name in named - {"vehicle"})
+    return known | {VEHICLE} if "car" in named else known

@@ -64,10 +64,11 @@ def _delegate(delegate: str) -> str:
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Fraction, Fraction]
 Metres = tuple[float, float]
-ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck"]
+ClassName = Literal["person", "bicycle", "motorcycle", "car", "bus", "truck", "vehicle"]
+"""`vehicle`: any of them but a person, recognised or not; see `agent.camera` for what an unrecognised one is."""
 ReaderName = Literal["colour"]
-ALL_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
-VEHICLES: tuple[ClassName, ...] = ALL_CLASSES[1:]
+VEHICLES: tuple[ClassName, ...] = ("bicycle", "motorcycle", "car", "bus", "truck")
+ALL_CLASSES: tuple[ClassName, ...] = ("person", *VEHICLES)
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Classes = Annotated[tuple[ClassName, ...], Field(min_length=1)]
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -149,6 +150,7 @@ class DetectorConfig(Table):
     pack: str = Field(DEFAULT_PACK, description="a bundled model pack's name, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=16, description="processor threads for one inference")
     max_inferences_per_s: float = Field(40.0, gt=0, le=1000, description="of all cameras together, shared fairly")
+    hot_c: float = Field(75.0, ge=30, le=120, description="fewer inferences when the processor is hotter than this")
     delegate: Annotated[str, AfterValidator(_delegate)] = Field(
         "cpu", description="what runs the network: cpu, edgetpu, or the path of a TFLite delegate's library"
     )

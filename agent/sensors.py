@@ -63,7 +63,7 @@ def make_sensing(config: Config, clock: Clock) -> Sensing:
         )
         for output, settings in zip(make_outputs(config), config.output, strict=True)
     ]
-    return Sensing(watches, clock=clock, memory=config.outbox.path.with_name("sensors.raised"), outputs=outputs)
+    return Sensing(watches, clock=clock, outputs=outputs)
 
 
 def make_sensors(sensors: Sequence[SensorBase]) -> list[Sensor]:

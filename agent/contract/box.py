@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.contract.event import Fault
+from agent.contract.event import Cause, Fault
 
 
 class Part(BaseModel):
@@ -80,6 +80,14 @@ class LinkHealth(Part):
     error: str | None = None
 
 
+class BudgetHealth(Part):
+    limit_per_s: float = Field(ge=0, description="inferences a second that all cameras may have together, now")
+    max_per_s: float = Field(ge=0, description="as configured")
+    causes: tuple[Cause, ...] | None = Field(default=None, description="why it is less than that, if it is")
+    granted: int = Field(ge=0, description="inferences that cameras asked for and had, since start")
+    refused: int = Field(ge=0, description="that they asked for and had not")
+
+
 class EvidenceHealth(Part):
     pictures: int = Field(ge=0, description="kept on the box")
     bytes: int = Field(ge=0)
@@ -105,6 +113,7 @@ class Health(Part):
     outbox: OutboxHealth | None = None
     link: LinkHealth | None = None
     evidence: EvidenceHealth | None = Field(default=None, description="where there are pictures")
+    budget: BudgetHealth | None = None
     cpu_c: float | None = Field(default=None, description="temperature of the processor")
     rss_bytes: int | None = Field(default=None, ge=0)
     disk_free_bytes: int | None = Field(default=None, ge=0)

@@ -184,22 +184,24 @@ class Crowd(StateAlert):
 Place = tuple[float, float, float, float]
 
 
-class LeftBehind(Alert):
-    """A thing lies in a zone that was not there before, and nobody is with it."""
+class LeftBehind(StateAlert):
+    """A thing lies in a zone that was not there before, and nobody is with it (raised); it was fetched, or has become
+    part of the scene (cleared). Each thing is an alert of its own."""
 
     kind: Literal["left-behind"] = "left-behind"
     zone: str
     place: Place = Field(description="left, top, right, bottom, in fractions of the picture's width and height")
-    dwell_s: float = Field(ge=0, description="how long it had been there when this was said, seconds")
+    dwell_s: float = Field(ge=0, description="how long it had been there, seconds")
 
 
-class Removed(Alert):
-    """A thing that belonged to the zone's picture is gone."""
+class Removed(StateAlert):
+    """A thing that belonged to the zone's picture is gone (raised); it is back, or has become part of how the scene is
+    without it (cleared). Each thing is an alert of its own."""
 
     kind: Literal["removed"] = "removed"
     zone: str
     place: Place = Field(description="left, top, right, bottom, in fractions of the picture's width and height")
-    dwell_s: float = Field(ge=0, description="how long it had been gone when this was said, seconds")
+    dwell_s: float = Field(ge=0, description="how long it had been gone, seconds")
 
 
 class CameraSilent(Body):
@@ -226,6 +228,21 @@ class CameraFault(Body):
     state: Literal["raised", "cleared"]
     alert: str = Field(description="the same for the raising and the clearing message")
     severity: Severity
+    lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
+
+
+Cause = Literal["hot", "slowed", "undervoltage", "load"]
+
+
+class BoxStrained(Body):
+    """The box looks less often than it is configured to (raised), or as often as that again (cleared)."""
+
+    kind: Literal["box-strained"] = "box-strained"
+    state: Literal["raised", "cleared"]
+    alert: str = Field(description="the same for the raising and the clearing message")
+    severity: Severity
+    causes: tuple[Cause, ...] = Field(description="when it was raised; health tells those of now")
+    cpu_c: float | None = Field(default=None, description="temperature of the processor at this moment")
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
@@ -365,6 +382,17 @@ class SensorStuck(SensorAlert):
     unit: str
 
 
+Lasting = StateAlert | SensorAlert | CameraSilent | CameraFault | BoxStrained
+"""What is raised and cleared, both under one id."""
+
+
+def cleared(body: Lasting, lasted_s: float) -> Lasting:
+    """What clears an alert that was raised: without what belongs to its beginning."""
+    unsaid = {"reason", "evidence", "attributes"} & type(body).model_fields.keys()
+    said = {"state": "cleared", "lasted_s": round(max(lasted_s, 0.0), 1)}
+    return body.model_copy(update={**dict.fromkeys(unsaid), **said})
+
+
 SensorBody = Reading | SensorLimit | Input | SensorSilent | SensorInvalid | SensorStuck
 
 
@@ -384,6 +412,7 @@ AnyBody = Annotated[
     | Removed
     | CameraSilent
     | CameraFault
+    | BoxStrained
     | Gap
     | NewLedger
     | Counts

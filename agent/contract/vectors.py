@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.contract.event import (
     Body,
+    BoxStrained,
     CameraFault,
     CameraSilent,
     Congestion,
@@ -206,14 +207,46 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         Stream.ALERT,
         "north",
         _PLAIN,
-        LeftBehind(rule="bags", severity="critical", zone="hall", place=(0.412, 0.63, 0.451, 0.702), dwell_s=60.0),
+        LeftBehind(
+            rule="bags",
+            severity="critical",
+            state="raised",
+            alert="03d7e1f5",
+            zone="hall",
+            place=(0.412, 0.63, 0.451, 0.702),
+            dwell_s=60.0,
+        ),
+    ),
+    (
+        "and that is fetched",
+        Stream.ALERT,
+        "north",
+        _PLAIN,
+        LeftBehind(
+            rule="bags",
+            severity="critical",
+            state="cleared",
+            alert="03d7e1f5",
+            lasted_s=212.5,
+            zone="hall",
+            place=(0.412, 0.63, 0.451, 0.702),
+            dwell_s=272.5,
+        ),
     ),
     (
         "a thing that somebody took away",
         Stream.ALERT,
         "north",
         _PLAIN,
-        Removed(rule="barrier", severity="warning", zone="hall", place=(0.1, 0.5, 0.18, 0.66), dwell_s=30.5),
+        Removed(
+            rule="barrier",
+            severity="warning",
+            state="raised",
+            alert="b86a0c92",
+            zone="hall",
+            place=(0.1, 0.5, 0.18, 0.66),
+            dwell_s=30.5,
+        ),
     ),
     (
         "a camera gives no pictures",
@@ -242,6 +275,22 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         "north",
         _PLAIN,
         CameraFault(fault="covered", state="cleared", alert="5d01c4aa", severity="critical", lasted_s=640.5),
+    ),
+    (
+        "a box that is hot",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxStrained(state="raised", alert="77ab0c1e", severity="warning", causes=("hot",), cpu_c=81.5),
+    ),
+    (
+        "and has cooled down",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxStrained(
+            state="cleared", alert="77ab0c1e", severity="warning", causes=("hot",), cpu_c=69.5, lasted_s=5400.0
+        ),
     ),
     (
         "numbers that will not come",

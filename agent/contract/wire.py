@@ -120,6 +120,12 @@ KEYS: dict[str, int] = {
     "values": 137,
     "outputs": 138,
     "on": 139,
+    # The box under strain.
+    "causes": 150,
+    "budget": 151,
+    "max_per_s": 152,
+    "limit_per_s": 153,
+    "granted": 154,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

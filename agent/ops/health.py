@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.clock import Clock
-from agent.contract.box import CameraHealth, EvidenceHealth, Health, OutboxHealth, OutputHealth, SensorHealth
+from agent.contract.box import (
+    BudgetHealth,
+    CameraHealth,
+    EvidenceHealth,
+    Health,
+    OutboxHealth,
+    OutputHealth,
+    SensorHealth,
+)
 from agent.evidence import EvidenceStore
+from agent.ops.strain import Strain
 from agent.outbox import Depth, Outbox
 from agent.sensing import Sensing, SensorState
 from agent.uplink import Uplink
+from agent.vision.budget import InferenceBudget
 from agent.vision.worker import CameraWorker
 from drivers.inference import TfliteDetector
-
-_THERMAL = Path("/sys/class/thermal")
 
 
 class HealthReport:
@@ -28,6 +36,8 @@ class HealthReport:
         evidence: EvidenceStore,
         uplink: Uplink | None,
         workers: Sequence[CameraWorker],
+        budget: InferenceBudget,
+        strain: Strain,
         clock: Clock,
         sensing: Sensing | None = None,
     ) -> None:
@@ -37,6 +47,8 @@ class HealthReport:
         self._evidence = evidence
         self._uplink = uplink
         self._workers = workers
+        self._budget = budget
+        self._strain = strain
         self._clock = clock
         self._sensing = sensing
         self._started_s = clock.mono_s()
@@ -62,7 +74,8 @@ class HealthReport:
             outbox=_outbox(self._outbox.depth(), now.wall_ms),
             link=status.health() if status else None,
             evidence=_pictures(self._evidence, status.pictures_given_up if status else 0),
-            cpu_c=cpu_c(),
+            budget=_budget(self._budget, self._strain),
+            cpu_c=self._strain.board.cpu_c,
             rss_bytes=rss_bytes(),
             disk_free_bytes=disk_free_bytes(self._outbox.path.parent),
         )
@@ -103,6 +116,17 @@ def _camera(worker: CameraWorker) -> CameraHealth:
     )
 
 
+def _budget(budget: InferenceBudget, strain: Strain) -> BudgetHealth:
+    state = budget.state()
+    return BudgetHealth(
+        limit_per_s=round(state.limit_per_s, 1),
+        max_per_s=state.max_per_s,
+        causes=strain.causes() or None,
+        granted=state.granted,
+        refused=state.refused,
+    )
+
+
 def _pictures(store: EvidenceStore, given_up: int) -> EvidenceHealth | None:
     """None for a box that has none to speak of."""
     holding = store.holding()
@@ -128,17 +152,6 @@ def _outbox(depth: Depth, now_ms: int) -> OutboxHealth:
         oldest_s=max(now_ms - oldest_ms, 0) / 1000 if oldest_ms is not None else None,
         last=depth.last,
     )
-
-
-def cpu_c(root: Path = _THERMAL) -> float | None:
-    """The hottest thermal zone in °C, None where the kernel names none."""
-    found = []
-    for zone in sorted(root.glob("thermal_zone*/temp")):
-        try:
-            found.append(int(zone.read_text()) / 1000)
-        except (OSError, ValueError):
-            continue  # some zones exist and cannot be read while their device sleeps
-    return max(found, default=None)
 
 
 def rss_bytes() -> int:

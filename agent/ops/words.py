@@ -34,6 +34,35 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "camera {id}: no line and no zone yet: it counts nothing",
         "máy quay {id}: chưa có vạch hay vùng nào: sẽ không đếm gì",
     ),
+    "board-ok": ("board: fine, {celsius:.0f} °C", "bo mạch: tốt, {celsius:.0f} °C"),
+    "board-unknown": (
+        "board: fine, as far as it tells: it has no thermometer",
+        "bo mạch: tốt theo những gì đọc được: không có cảm biến nhiệt",
+    ),
+    "board-hot": (
+        "board: PROBLEM: hot, {celsius:.0f} °C; above {limit:.0f} °C the agent looks less often",
+        "bo mạch: LỖI: nóng, {celsius:.0f} °C; trên {limit:.0f} °C thiết bị sẽ nhận dạng thưa hơn",
+    ),
+    "board-slowed": (
+        "board: PROBLEM: it slows its processor down, for heat or a weak supply; the agent looks less often",
+        "bo mạch: LỖI: bộ xử lý bị giảm tốc vì nóng hoặc nguồn yếu; thiết bị sẽ nhận dạng thưa hơn",
+    ),
+    "board-undervoltage": (
+        "board: PROBLEM: the voltage of its supply is too low; the agent looks less often",
+        "bo mạch: LỖI: điện áp nguồn quá thấp; thiết bị sẽ nhận dạng thưa hơn",
+    ),
+    "board-load": (
+        "board: PROBLEM: the detector cannot keep up with what the cameras ask for; the agent looks less often",
+        "bo mạch: LỖI: bộ nhận dạng không theo kịp yêu cầu của các máy quay; thiết bị sẽ nhận dạng thưa hơn",
+    ),
+    "budget-less": (
+        "inferences a second are fewer than the {max:g} of the configuration until that is over",
+        "số lần nhận dạng mỗi giây sẽ ít hơn mức {max:g} trong cấu hình cho đến khi hết sự cố",
+    ),
+    "budget-whole": (
+        "inferences a second are {max:g} again, as in the configuration",
+        "số lần nhận dạng mỗi giây đã trở lại mức {max:g} như trong cấu hình",
+    ),
     "sensor-ok": (
         "sensor {id}: fine, {values}",
         "cảm biến {id}: tốt, {values}",

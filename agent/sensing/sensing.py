@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from agent.clock import Clock, Stamp
-from agent.contract.event import Event, Reading, Stream
+from agent.contract.event import Event, Reading, SensorAlert, Stream
 from agent.errors import EventStoreError
 from agent.sensing.bus import Bus
 from agent.sensing.outputs import OutputKeeper, OutputState
 from agent.sensing.quantity import Said
-from agent.sensing.raised import RaisedAlerts
 from agent.sensing.sensor import SensorState, SensorWatch
 
 _log = logging.getLogger(__name__)
@@ -23,25 +21,19 @@ _STORE_AGAIN_S = 1.0
 
 
 class Sensing:
-    """Made before anything is opened, so that a configuration that cannot be used is refused with nothing running.
-
-    memory: the file that remembers which alerts are raised, see `agent.sensing.raised`.
-    """
+    """Made before anything is opened, so that a configuration that cannot be used is refused with nothing running."""
 
     def __init__(
         self,
         watches: Sequence[SensorWatch],
         *,
         clock: Clock,
-        memory: Path | None = None,
         outputs: Sequence[OutputKeeper] = (),
     ) -> None:
         self._watches = {watch.sensor_id: watch for watch in watches}
         self._put: Callable[..., None] | None = None
         self._outputs = {output.output_id: output for output in outputs}
         self._clock = clock
-        self._memory = memory
-        self._raised: RaisedAlerts | None = None
         self._stopping = threading.Event()
         names = dict.fromkeys(watch.bus for watch in watches)
         self.buses = [
@@ -51,12 +43,21 @@ class Sensing:
 
     def start(self, put: Callable[..., None]) -> None:
         """put: stores events or raises EventStoreError."""
-        self._begin(put)
+        self._put = put
         for bus in self.buses:
             bus.start()
         if self.buses:
             self._supervise_once()  # takes the outputs, which switches them off
             self._supervisor.start()
+
+    def resume(self, sensor_id: str, body: SensorAlert, since_s: float) -> bool:
+        """Before start: go on with what was raised when the agent ended. False: nobody watches for it any more."""
+        watch = self._watches.get(sensor_id)
+        if watch is None or not watch.resume(body, since_s):
+            return False
+        for output in self._outputs.values():
+            output.heard(sensor_id, Said(body, since_s))
+        return True
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Ends all threads. False if one hangs in a driver: it is left behind. May be called before start()."""
@@ -77,28 +78,6 @@ class Sensing:
 
     def states(self) -> dict[str, SensorState]:
         return {sensor_id: watch.state() for sensor_id, watch in self._watches.items()}
-
-    def _begin(self, put: Callable[..., None]) -> None:
-        self._put = put
-        self._raised = RaisedAlerts(self._memory, clock=self._clock)
-        for sensor_id, said in self._resume(self._raised):
-            self._store(sensor_id, said)
-
-    def _resume(self, raised: RaisedAlerts) -> list[tuple[str, list[Said]]]:
-        """Go on with what was raised when the agent ended; what nobody watches any more is over."""
-        now, now_s = self._clock.stamp(), self._clock.mono_s()
-        over = []
-        for one in raised.remembered():
-            lasted_s = one.lasted_s(now, self._clock.boot_id)
-            watch = self._watches.get(one.sensor_id)
-            if watch is None or not watch.resume(one.body, now_s - lasted_s):
-                cleared = {"state": "cleared", "lasted_s": round(lasted_s, 1), "reason": None}
-                fields = {name: value for name, value in cleared.items() if name in type(one.body).model_fields}
-                over.append((one.sensor_id, [Said(one.body.model_copy(update=fields), now_s)]))
-                continue
-            for output in self._outputs.values():
-                output.heard(one.sensor_id, Said(one.body, now_s))
-        return over
 
     def _supervise(self) -> None:
         while not self._stopping.wait(_CHECK_EVERY_S):
@@ -138,9 +117,7 @@ class Sensing:
             if self._stopping.wait(_STORE_AGAIN_S):
                 _log.error("sensor %s: stopped with %d event(s) not stored", sensor_id, len(events))
                 return
-        for one, event in zip(said, events, strict=True):
-            if self._raised is not None:
-                self._raised.heard(sensor_id, one.body, event.stamp)
+        for one in said:
             for output in self._outputs.values():
                 output.heard(sensor_id, one)
 

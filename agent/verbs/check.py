@@ -18,11 +18,13 @@ from agent.camera import make_driver, read_credentials, wants_evidence
 from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.errors import UplinkDown
+from agent.ops.strain import sentences, what_is_wrong
 from agent.ops.words import say
 from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
 from agent.uplink.subscriber import Subscriber
 from drivers.base import CameraRefused, DriverError, Output, Reading, Sensor, SensorInvalid
+from drivers.board import board
 
 _FIRST_FRAME_S = 12.0
 _SENSOR_HANGS_S = 15.0  # beyond its own timeout
@@ -42,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     _model(settings)
-    problems = sum(not _camera(camera) for camera in settings.camera)
+    problems = _board(settings.detector.hot_c)
+    problems += sum(not _camera(camera) for camera in settings.camera)
     sensors = make_sensors(settings.sensor)
     for sensor, driver in zip(settings.sensor, sensors, strict=True):
         problems += not _sensor(driver, SensorWatch(driver, manner(sensor), clock=SystemClock()))
@@ -67,6 +70,17 @@ def _model(settings: Config) -> None:
     ms = (time.monotonic() - began_s) * 1000
     print(say("model-ok", label=detector.pack.label, runtime=detector.runtime, ms=ms))
     detector.close()
+
+
+def _board(hot_c: float) -> int:
+    """How many things are wrong with it now."""
+    state = board().state()
+    causes = what_is_wrong(state, hot_c)
+    for sentence in sentences(state, causes, hot_c):
+        print(sentence)
+    if not causes:
+        print(say("board-unknown") if state.cpu_c is None else say("board-ok", celsius=state.cpu_c))
+    return len(causes)
 
 
 def _camera(camera: CameraConfig) -> bool:

@@ -61,7 +61,7 @@ class InferenceBudget:
             account = self._accounts.get(camera_id)
             if account is None or mono_s - account.asked_s > _ASKED_LATELY_S:
                 # Whoever comes back finds a bucket to begin with: its first look must not wait.
-                account = self._accounts[camera_id] = _Account(mono_s, 1.0, min(_LEAST_BURST, self._limit_per_s))
+                account = self._accounts[camera_id] = _Account(mono_s, 1.0, self._least_burst())
             account.asked_s, account.weight = mono_s, 1.0 if live else _IDLE_WEIGHT
             granted = min(wanted, int(account.tokens + self._spare))
             own = min(account.tokens, float(granted))
@@ -75,6 +75,10 @@ class InferenceBudget:
         with self._lock:
             return BudgetState(self._max_per_s, self._limit_per_s, self._granted, self._refused)
 
+    def _least_burst(self) -> float:
+        """Never less than the one inference that is asked for: a bucket for half of it would never be full enough."""
+        return min(_LEAST_BURST, max(self._limit_per_s, 1.0)) if self._limit_per_s > 0 else 0.0
+
     def _flow(self, mono_s: float) -> None:
         """Share out what the time since the last call is worth. Cameras' frames may come a little out of order."""
         elapsed_s = 0.0 if self._now_s is None else min(max(mono_s - self._now_s, 0.0), _ASKED_LATELY_S)
@@ -85,7 +89,7 @@ class InferenceBudget:
         weights = sum(a.weight for a in active)
         for account in active:
             rate = self._limit_per_s * account.weight / weights
-            full = max(rate * _BURST_S, min(_LEAST_BURST, self._limit_per_s))
+            full = max(rate * _BURST_S, self._least_burst())
             account.tokens += rate * elapsed_s
             self._spare += max(account.tokens - full, 0.0)
             account.tokens = min(account.tokens, full)

@@ -133,7 +133,7 @@ class CameraHealth:
         self._usual = Usual()
         self._stillness = Stillness()
         self._raised: dict[Fault, _Raised] = {}
-        self._resumed: list[tuple[Fault, str, float, bool]] = []  # fault, alert, lasted_s, is over: of the run before
+        self._knows_view = False  # by an earlier run, under the lines of now
         self._remembered_s: float | None = None
         self._to_remember = False
         self._wh_px: tuple[int, int] | None = None
@@ -141,8 +141,15 @@ class CameraHealth:
 
     def faults(self) -> tuple[Fault, ...]:
         """What is raised now, in the order of FAULTS."""
-        raised = {*self._raised, *(fault for fault, *_ in self._resumed)}
-        return tuple(fault for fault in FAULTS if fault in raised)
+        return tuple(fault for fault in FAULTS if fault in self._raised)
+
+    def resume(self, fault: Fault, alert: str, since_s: float) -> bool:
+        """Before the first frame: this was raised when the agent ended. False: nobody watches for it, or the view it
+        was raised against is not known any more, so that nobody could tell when it is over."""
+        if fault not in self._watched or not self._knows_view:
+            return False
+        self._raised[fault] = _Raised(alert, since_s)
+        return True
 
     def restart(self) -> None:
         """After a bug: forget the moment; keep what is usual and what is raised."""
@@ -160,7 +167,6 @@ class CameraHealth:
         elif step_s > _PAUSE_S:
             self._pause()
             step_s = 0.0
-        said = self._resume(frame)
         look = self._eye.look(frame.image_bgr)
         if self._now.before is not None:
             changed = self._eye.changed_blocks(look.fine, self._now.before.fine)
@@ -168,7 +174,7 @@ class CameraHealth:
         self._smooth(look, step_s)
         self._judge(look, frame.mono_s)
         self._learn(look, step_s)
-        said += self._tell(frame)
+        said = self._tell(frame)
         self._now.before, self._now.looked_s = look, frame.mono_s
         self._plan_to_remember(frame.mono_s, bool(said))
         return said
@@ -341,19 +347,17 @@ class CameraHealth:
     # ---- remembered from one run of the agent to the next ------------------------------------------------------------
 
     def is_to_be_remembered(self) -> bool:
-        """Something new is known that the next run should know: an alert, a view, an hour's drift."""
+        """Something new is known that the next run should know: what an alert was raised against, a view, an hour's
+        drift."""
         return self._to_remember
 
     def memory(self) -> bytes:
         """What `recall` takes; some tens of kilobytes."""
         self._to_remember = False
-        now_s = self._now.looked_s or 0.0
-        lasted_s = {fault: (raised.alert, now_s - raised.since_s) for fault, raised in self._raised.items()}
         words = {
             "fingerprint": self._fingerprint,
             "longest_still_s": self._stillness.longest_s,
             "lively_s": self._stillness.lively_s,
-            "alerts": {fault: (alert, lasted) for fault, alert, lasted, _ in self._resumed} | lasted_s,
         }
         arrays: dict[str, npt.NDArray[Any]] = self._usual.arrays()
         arrays["words"] = np.frombuffer(json.dumps(words).encode(), np.uint8)
@@ -374,29 +378,11 @@ class CameraHealth:
             is_new_view = words["fingerprint"] != self._fingerprint
             usual = Usual.of(arrays)
             longest_s, lively_s = float(words["longest_still_s"]), float(words["lively_s"])
-            alerts = {fault: words["alerts"][fault] for fault in FAULTS if fault in words["alerts"]}
-            resumed = [
-                (fault, str(alert), float(lasted_s), is_new_view or fault not in self._watched)
-                for fault, (alert, lasted_s) in alerts.items()
-            ]
         except (KeyError, TypeError, AttributeError) as exc:  # of another version of the agent
             raise ValueError(f"{type(exc).__name__}: {exc}") from exc
-        self._resumed = resumed
         self._stillness.recall(longest_s, lively_s)
         if not is_new_view:
-            self._usual = usual
-
-    def _resume(self, frame: Frame) -> list[Happening]:
-        """The first picture: alerts of the run before go on, unless nobody watches for them as they were any more."""
-        said = []
-        for fault, alert, lasted_s, is_over in self._resumed:
-            raised = _Raised(alert, frame.mono_s - lasted_s)
-            if is_over:
-                said.append(_happening(fault, raised, frame, is_over=True))
-            else:
-                self._raised[fault] = raised
-        self._resumed = []
-        return said
+            self._usual, self._knows_view = usual, True
 
     def _plan_to_remember(self, mono_s: float, has_spoken: bool) -> None:
         is_time = self._remembered_s is None or mono_s - self._remembered_s >= _REMEMBER_EVERY_S

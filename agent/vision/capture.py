@@ -99,6 +99,10 @@ class Capture:
         self._is_silent = False
         self._logged: str | None = None
 
+    def resume(self, silent_since_s: float) -> None:
+        """Before start: on_silent was called by the run before, and on_back was not."""
+        self._is_silent, self._alive_mono_s = True, silent_since_s
+
     def start(self) -> None:
         self._thread.start()
 

@@ -5,12 +5,14 @@ The same object serves the live camera and the replay of a recording; it reads n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.contract.event import CameraFault, StateAlert, cleared
 from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
 from agent.vision.detect import one_box_an_object
@@ -28,6 +30,7 @@ from agent.vision.track import MIN_SCORE, Tracker, Tracks
 from drivers.base import Detections, Detector, Frame
 
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
+_LOOK_AROUND_S = 5.0  # after a start with something raised, though nothing moves: a queue that stands quite still
 _REGIONS = 1  # second looks per look: each is as much work as the look itself
 _HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
 
@@ -93,6 +96,8 @@ class Pipeline:
         self.second_looks = 0
         self._tracker = Tracker(first_id=first_track)
         self._looked_s: float | None = None  # when the detector ran last
+        self._resumed: list[tuple[StateAlert | CameraFault, float]] = []
+        self._look_around_until_s = -math.inf
         self.reset()
 
     def reset(self) -> None:
@@ -106,6 +111,11 @@ class Pipeline:
     def next_track(self) -> int:
         return self._tracker.next_id
 
+    def resume(self, body: StateAlert | CameraFault, since_s: float) -> None:
+        """Before the first frame: this was raised when the agent ended, since_s by the frames' clock. It goes on, or is
+        cleared where nothing watches for it as it was any more."""
+        self._resumed.append((body, since_s))
+
     def process(self, frame: Frame) -> Seen:
         """Frames of one camera, in the order of their mono_s."""
         happened: list[Happening] = []
@@ -113,11 +123,14 @@ class Pipeline:
             happened += self.finish()
             self._begin(frame.size_wh_px)
             self._size_wh_px = frame.size_wh_px
+        if self._resumed:
+            happened += self._go_on(frame)
         self.frames += 1
         if self.health is not None:
             happened += self.health.update(frame)
         motion = self._motion.update(blackened(frame, self._still_polygons) if self._still_polygons else frame)
         overdue = self._looked_s is None or frame.mono_s - self._looked_s >= _LOOK_EVERY_S
+        overdue |= frame.mono_s < self._look_around_until_s
         look = not self._motion_gate or motion.is_open or overdue
         granted = self._granted(frame) if look else 0
         if granted:
@@ -140,6 +153,21 @@ class Pipeline:
         self._counts.add(happened)
         happened += self._counts.update(frame.index, frame.mono_s)
         return Seen(happened, tracks, motion, granted > 0)
+
+    def _go_on(self, frame: Frame) -> list[Happening]:
+        """With what was raised when the agent ended; what clears the rest of it."""
+        resumed, self._resumed = self._resumed, []
+        self._look_around_until_s = frame.mono_s + _LOOK_AROUND_S
+        return [
+            Happening(cleared(body, frame.mono_s - since_s), 0, frame.index, frame.mono_s)
+            for body, since_s in resumed
+            if not self._goes_on(body, since_s, frame.mono_s)
+        ]
+
+    def _goes_on(self, body: StateAlert | CameraFault, since_s: float, mono_s: float) -> bool:
+        if isinstance(body, CameraFault):
+            return self.health is not None and self.health.resume(body.fault, body.alert, since_s)
+        return any(alert.resume(body, since_s, mono_s) for alert in self._rules.alerts)
 
     def _granted(self, frame: Frame) -> int:
         """How many inferences this frame may have: the whole picture first, then parts of it."""

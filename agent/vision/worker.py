@@ -14,7 +14,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from agent.clock import Clock, Stamp
-from agent.contract.event import Alert, Body, CameraSilent, Counts, Event, Evidence, LeftBehind, Place, Removed, Stream
+from agent.contract.event import (
+    Alert,
+    Body,
+    CameraFault,
+    CameraSilent,
+    Counts,
+    Event,
+    Evidence,
+    LeftBehind,
+    Place,
+    Removed,
+    StateAlert,
+    Stream,
+)
 from agent.errors import EventStoreError
 from agent.vision.capture import Capture, CaptureState
 from agent.vision.pipeline import Pipeline, Seen
@@ -84,6 +97,14 @@ class CameraWorker:
             on_back=self._on_back,
         )
         self._thread = threading.Thread(target=self._run, name=f"vision-{camera_id}", daemon=True)
+
+    def resume(self, body: CameraSilent | CameraFault | StateAlert, since_s: float) -> None:
+        """Before start: go on with what was raised when the agent ended."""
+        if isinstance(body, CameraSilent):
+            self._silent_alert = body.alert
+            self._capture.resume(since_s)
+        else:
+            self.pipeline.resume(body, since_s)
 
     def start(self) -> None:
         self._capture.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,12 @@ class TfliteDetector:
 
     pack: what it runs.
     runtime: what runs it, such as "ai-edge-litert 2.3.0", "… on edgetpu" or "… on cpu, not edgetpu: …".
+    busy_s: for how long it has looked at pictures since it was made, waiting for its turn not counted.
     """
 
     def __init__(self, pack: ModelPack, *, threads: int = 1, accelerator: Accelerator | None = None) -> None:
         self._threads = threads
+        self.busy_s = 0.0
         self._lock = threading.Lock()
         self._use(pack, accelerator)
 
@@ -107,6 +110,7 @@ class TfliteDetector:
         with self._lock:
             if self._network is None:
                 raise DriverError(f"model pack {self.pack.path}: detector is closed; open it again")
+            began_s = time.monotonic()
             used_wh = self._fill(image_bgr)
             try:
                 self._network.invoke()
@@ -118,6 +122,7 @@ class TfliteDetector:
             views = [self._network.tensor(index)() for index in self._outputs]
             found = self.pack.decoder(views, min_score)
             del views
+            self.busy_s += time.monotonic() - began_s
         boxes, scores, class_ids = found.boxes_xyxy, found.scores, found.class_ids
         if self.pack.decoder.nms_iou is not None:
             keep = suppress_duplicates(found, self.pack.decoder.nms_iou)

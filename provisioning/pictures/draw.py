@@ -97,6 +97,9 @@ class Picture:
         x, y = self.px(*place)
         self._words(words, (x, y - 9 * _SMOOTH), LINE)
 
+    def words(self, place: Point, words: str) -> None:
+        self._words(words, self.px(*place), WAY)
+
     def write(self, path: Path) -> None:
         small = cv2.resize(self.image, (WIDE_PX, HIGH_PX), interpolation=cv2.INTER_AREA)
         path.write_bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes())
@@ -118,6 +121,27 @@ class Picture:
         y = min(max(middle[1] + high // 2, high + pad), HIGH_PX * _SMOOTH - below - pad)
         cv2.rectangle(self.image, (x - pad, y - high - pad), (x + wide + pad, y + below), (20, 20, 20), -1)
         cv2.putText(self.image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, _SMOOTH, cv2.LINE_AA)
+
+
+def crossing(picture: Picture) -> None:
+    picture.line((6, 17), (-6, 17))
+    picture.way([(3, 13.5), (3, 23)])
+    picture.car(3, 25, BLUE)
+    picture.words((3, 12.2), "in")
+    picture.way([(-3, 23), (-3, 13.5)])
+    picture.car(-3, 26, SILVER)
+    picture.words((-3, 12.2), "out")
+
+
+def counts(picture: Picture) -> None:
+    picture.line((6, 15), (0, 15))
+    picture.zone([(0.2, 60), (6, 60), (6, 18), (0.2, 18)], "3 inside")
+    picture.car(4.4, 44, WHITE)
+    picture.car(1.7, 33, BLUE)
+    picture.car(4.4, 22, SILVER)
+    picture.way([(4.4, 13.5), (4.4, 18)])
+    picture.words((2.4, 12.5), "12 in, one every 5 s, 38 km/h")
+    picture.car(-3, 28, BLUE)
 
 
 def wrong_way(picture: Picture) -> None:
@@ -203,6 +227,8 @@ def calibration(picture: Picture) -> None:
 
 
 PICTURES: dict[str, Callable[[Picture], None]] = {
+    "crossing": crossing,
+    "counts": counts,
     "wrong-way": wrong_way,
     "restricted": restricted,
     "loitering": loitering,

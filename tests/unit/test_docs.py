@@ -176,7 +176,7 @@ def test_the_example_of_a_kind_of_rule_is_a_configuration(kind: str) -> None:
     assert rule.kind == kind
 
 
-@pytest.mark.parametrize("name", [*_RULES, "calibration"])
+@pytest.mark.parametrize("name", [*_RULES, "crossing", "counts", "calibration"])
 def test_a_picture_shows_it_and_is_small(name: str) -> None:
     path = TOP / "provisioning" / "pictures" / f"{name}.jpg"
     assert f"](pictures/{name}.jpg)" in HANDBOOK

@@ -28,9 +28,10 @@ MAY: dict[str, set[str]] = {
     "agent.sharpness": set(),
     "agent.durable": set(),
     "agent.memory": {"agent.durable"},
+    "agent.raised": {*SEAMS, "agent.durable", "agent.contract"},
     "agent.contract": SEAMS,
     "agent.vision": {*SEAMS, "agent.sharpness", "agent.contract", "drivers"},
-    "agent.sensing": {*SEAMS, "agent.durable", "agent.contract", "drivers"},
+    "agent.sensing": {*SEAMS, "agent.contract", "drivers"},
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
     "agent.evidence": {*SEAMS, "agent.durable", "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.contract.event import Alert, Body, ObjectClass
+from agent.contract.event import Alert, Body, ObjectClass, StateAlert
 from agent.vision.track import Tracks
 from drivers.base import Frame
 
@@ -74,6 +74,15 @@ class Finding:
 class AlertRule(Protocol):
     def update(self, tracks: Tracks) -> list[Finding]:
         """What is so in this frame, and what has happened since the last call."""
+
+
+@runtime_checkable
+class StateRule(AlertRule, Protocol):
+    """One whose state outlives the agent."""
+
+    def resume(self, body: StateAlert) -> bool:
+        """Before the first frame: this was raised when the agent ended. True: it is this rule's, and it goes on from
+        there, as if it had been so all the time."""
 
 
 class Instrument(Protocol):

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from agent.contract.event import Congestion
+from agent.contract.event import Congestion, StateAlert
 from agent.vision.rules.base import Finding
 from agent.vision.rules.steady import Average, Switch
 from agent.vision.rules.zone import ZonePresence
@@ -49,6 +49,12 @@ class CongestionRule:
         self._number = Average(_LATELY_S)
         self._speed = Average(_LATELY_S)
         self._jammed = Switch(after_s)
+
+    def resume(self, body: StateAlert) -> bool:
+        is_ours = isinstance(body, Congestion) and body.zone == self._zone.zone
+        if is_ours:
+            self._jammed.resume()
+        return is_ours
 
     def update(self, tracks: Tracks) -> list[Finding]:
         inside = self._zone.inside()

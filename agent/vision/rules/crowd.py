@@ -8,7 +8,7 @@ people   ──── raised above more_than, for after_s ────
 
 from __future__ import annotations
 
-from agent.contract.event import Crowd
+from agent.contract.event import Crowd, StateAlert
 from agent.vision.rules.base import Finding
 from agent.vision.rules.steady import Average, Switch
 from agent.vision.rules.zone import ZonePresence
@@ -27,6 +27,12 @@ class CrowdRule:
         self._class_ids = class_ids
         self._people = Average(_LATELY_S)
         self._crowded = Switch(after_s)
+
+    def resume(self, body: StateAlert) -> bool:
+        is_ours = isinstance(body, Crowd) and body.zone == self._zone.zone
+        if is_ours:
+            self._crowded.resume()
+        return is_ours
 
     def update(self, tracks: Tracks) -> list[Finding]:
         inside = self._zone.inside()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -101,7 +101,7 @@ class Things:
         while now_s - self._recent[0][0] > _RECENT_S + _SETTLED_S:
             self._recent.popleft()
 
-        change = cv2.absdiff(colour, self._last * _exposure(colour, self._last)).max(axis=2)
+        change = _largest(cv2.absdiff(colour, self._last * _exposure(colour, self._last)))
         free = ~(cv2.dilate(change, _AROUND) > _MOVES) & ~covered
         self._last = colour
         first_seen = free & ~self._known  # under a car that was parked there from the start
@@ -110,7 +110,7 @@ class Things:
         exposure = _exposure(colour, self._background)
         expected = self._background * exposure
         limit = np.maximum(expected * np.float32(_DIFFERS_SHARE), np.float32(_DIFFERS))
-        differs: Mask = (cv2.absdiff(colour, expected) > limit).any(axis=2)
+        differs: Mask = _largest(cv2.absdiff(colour, expected) - limit) > 0.0
         self._differs_s = np.where(differs & free, self._differs_s + np.float32(elapsed_s), np.float32(0.0))
         self._review(differs, free, now_s)
         self._find(colour, covered, now_s)
@@ -229,6 +229,12 @@ class ThingRule:
 _AROUND = np.ones((5, 5), np.uint8)
 _CROSS = np.ones((3, 3), np.uint8)
 _RING = np.ones((15, 15), np.uint8)
+
+
+def _largest(colours: npt.NDArray[Any]) -> Floats:
+    """Of the three of each pixel; a reduction along so short an axis takes ten times as long."""
+    largest: Floats = np.maximum(np.maximum(colours[..., 0], colours[..., 1]), colours[..., 2])
+    return largest
 
 
 def _exposure(colour: Floats, expected: Floats) -> np.float32:

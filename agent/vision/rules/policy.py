@@ -20,13 +20,14 @@ from datetime import datetime
 import numpy as np
 
 from agent.contract.event import Severity, StateAlert
-from agent.vision.rules.base import AlertRule, Finding, Happening, class_name
+from agent.vision.rules.base import AlertRule, Finding, Happening, StateRule, class_name
 from agent.vision.rules.schedule import Schedule
 from agent.vision.track import Tracks
 
 LocalTime = Callable[[float], datetime | None]
 """From the frames' clock to the time of day; None as long as nobody knows it."""
 
+_SCENE = 0  # the subject of what is about no single thing
 _FLICKER_S = 2.0  # not found for less than this: it was so all the time
 
 
@@ -79,32 +80,43 @@ class Policy:
         self._local_time = local_time
         self._new_id = new_id
         self._spoken: dict[int, _Spoken] = {}  # by subject; forgotten when the hold-off is over
-        self._raised: _Raised | None = None
-        self._quiet_until_s = -math.inf  # of a state: it has just been cleared
+        self._raised: dict[int, _Raised] = {}  # by subject, as below
+        self._quiet_until_s: dict[int, float] = {}  # of states that have just been cleared
         self._frame_index, self._mono_s = 0, 0.0
 
+    def resume(self, body: StateAlert, since_s: float, mono_s: float) -> bool:
+        """Before the first frame, of mono_s: go on with what was raised when the agent ended. False: it is not of this
+        rule, or this rule cannot go on with it."""
+        if body.rule != self._rule_id or not isinstance(self._rule, StateRule) or not self._rule.resume(body):
+            return False
+        figures = body.model_dump(exclude={*StateAlert.model_fields, "kind"}, exclude_none=True)
+        latest = Finding(type(body), figures, _SCENE, 0, mono_s)
+        self._raised[_SCENE] = _Raised(body.alert, since_s, latest)
+        return True
+
     def update(self, tracks: Tracks) -> list[Happening]:
-        self._frame_index, self._mono_s = tracks.frame_index, tracks.mono_s
-        self._spoken = {s: spoken for s, spoken in self._spoken.items() if tracks.mono_s <= spoken.quiet_until_s}
+        now_s = self._mono_s = tracks.mono_s
+        self._frame_index = tracks.frame_index
+        self._spoken = {s: spoken for s, spoken in self._spoken.items() if now_s <= spoken.quiet_until_s}
+        self._quiet_until_s = {s: until_s for s, until_s in self._quiet_until_s.items() if now_s < until_s}
         found = self._rule.update(tracks)
-        if not self._applies(tracks.mono_s):
+        if not self._applies(now_s):
             found = []
-        states = [finding for finding in found if issubclass(finding.kind, StateAlert)]
+        states = {finding.subject: finding for finding in found if issubclass(finding.kind, StateAlert)}
         said = [self._say(f, tracks) for f in found if not issubclass(f.kind, StateAlert) and self._is_news(f, tracks)]
-        if states:
-            said += self._raise(states[0])
-        elif self._raised is not None:
-            said += self.end()
-        return said
+        for finding in states.values():
+            said += self._raise(finding)
+        return said + [self._clear(subject) for subject in list(self._raised) if subject not in states]
 
     def end(self) -> list[Happening]:
-        """Nobody will look any more, or it is over: what is raised is cleared."""
-        if self._raised is None:
-            return []
-        raised, self._raised = self._raised, None
-        self._quiet_until_s = self._mono_s + self._hold_off_s
-        lasted_s = round(self._mono_s - raised.since_s, 1)
-        return [self._state(raised.latest, state="cleared", alert=raised.alert, lasted_s=lasted_s)]
+        """Nobody will look any more: what is raised is cleared."""
+        return [self._clear(subject) for subject in list(self._raised)]
+
+    def _clear(self, subject: int) -> Happening:
+        raised = self._raised.pop(subject)
+        self._quiet_until_s[subject] = self._mono_s + self._hold_off_s
+        lasted_s = round(max(self._mono_s - raised.since_s, 0.0), 1)
+        return self._state(raised.latest, state="cleared", alert=raised.alert, lasted_s=lasted_s)
 
     def _applies(self, mono_s: float) -> bool:
         if self._schedule is None:
@@ -140,13 +152,14 @@ class Policy:
         return Happening(body, finding.track, *when, self._class_ids, evidence=self._evidence)
 
     def _raise(self, finding: Finding) -> list[Happening]:
-        if self._raised is not None:
-            self._raised.latest = finding
+        raised = self._raised.get(finding.subject)
+        if raised is not None:
+            raised.latest = finding
             return []
-        if finding.mono_s < self._quiet_until_s:
+        if finding.mono_s < self._quiet_until_s.get(finding.subject, -math.inf):
             return []
-        self._raised = _Raised(self._new_id(), finding.mono_s, finding)
-        return [self._state(finding, state="raised", alert=self._raised.alert)]
+        raised = self._raised[finding.subject] = _Raised(self._new_id(), finding.mono_s, finding)
+        return [self._state(finding, state="raised", alert=raised.alert)]
 
     def _state(self, finding: Finding, **state: str | float) -> Happening:
         fields = {"rule": self._rule_id, "severity": self._severity, **finding.fields, **state}

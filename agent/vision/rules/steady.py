@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+_LOOK_AROUND_S = 10.0  # after a start: who is there is found, and the averages have reached what is so
+
 
 class Average:
     """What a value has been lately: an average that forgets with a time constant."""
@@ -34,10 +36,17 @@ class Switch:
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._since_s: float | None = None  # since when it should be other than it is
+        self._settled_s: float | None = -math.inf  # from when on it may change; None: some time after the next update
         self.is_on = False
 
+    def resume(self) -> None:
+        """It was on when the agent ended, and stays so until there was time to look around."""
+        self.is_on, self._settled_s = True, None
+
     def update(self, mono_s: float, *, on: bool, off: bool) -> bool:
-        if not (off if self.is_on else on):
+        if self._settled_s is None:
+            self._settled_s = mono_s + _LOOK_AROUND_S
+        if mono_s < self._settled_s or not (off if self.is_on else on):
             self._since_s = None
         elif self._since_s is None:
             self._since_s = mono_s

@@ -6,10 +6,11 @@ from datetime import datetime
 
 import pytest
 
-from agent.camera import local_time, make_pipeline, wants_evidence
+from agent.camera import _class_ids, local_time, make_pipeline, wants_evidence
 from agent.clock import FakeClock
 from agent.config import CameraConfig, parse
-from agent.contract.event import Crossing, Restricted, WrongWay
+from agent.contract.event import Counts, Crossing, Restricted, WrongWay
+from drivers.base import CLASSES
 from drivers.fakes import FakeDetector
 from tests.support.scripted import HEAD, LINE, ZONE, ScriptedCamera
 from tests.support.vision import standing_at
@@ -109,3 +110,47 @@ def test_a_camera_has_the_readers_its_configuration_names() -> None:
     readers = make_pipeline(reading, FakeDetector([]))._readers
     assert readers is not None
     assert [reader.name for reader in readers._readers] == ["colour"]
+
+
+# ---- what was not recognised -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [
+        pytest.param('["vehicle"]', {"bicycle", "motorcycle", "car", "bus", "truck", "vehicle"}, id="any vehicle"),
+        pytest.param('["person", "vehicle"]', {*CLASSES, "vehicle"}, id="everything"),
+        pytest.param('["car"]', {"car", "vehicle"}, id="it is most likely a car"),
+        pytest.param('["truck", "bus"]', {"truck", "bus"}, id="and no lorry"),
+        pytest.param('["motorcycle"]', {"motorcycle"}, id="nor a motorcycle"),
+        pytest.param('["person"]', {"person"}, id="nor a person"),
+    ],
+)
+def test_what_drove_there_unrecognised_counts_as_a_vehicle_and_where_cars_count(classes: str, wanted: set[str]) -> None:
+    (camera,) = parse(HEAD + LINE + f"classes = {classes}\n", "gateway.toml").camera
+    names = {(*CLASSES, "vehicle")[class_id] for class_id in _class_ids(camera.line[0].classes)}
+    assert names == wanted
+
+
+@pytest.mark.parametrize(
+    ("classes", "is_told"),
+    [(None, True), ('["vehicle"]', True), ('["car", "bus"]', True), ('["truck"]', False), ('["person"]', False)],
+)
+def test_a_vehicle_that_the_network_never_sees_is_counted_and_told_where_vehicles_are_meant(
+    classes: str | None, is_told: bool
+) -> None:
+    named = f"classes = {classes}\n" if classes else ""
+    rule = '[[camera.rule]]\nid = "one-way"\nkind = "wrong-way"\nline = "gate"\nallowed = "out"\n'
+    watched = ScriptedCamera(LINE + named + rule + named)
+    watched.show(seconds=3)
+    for n in range(40):  # drawn, and nobody detects it
+        watched.things = [standing_at(320, 20 + 10 * n, 60, 50)]
+        watched.show()
+    watched.things = []
+    watched.show(seconds=3)
+    watched.finish()
+    told = [body.object_class for body in watched.said(WrongWay)]
+    assert told == (["vehicle"] if is_told else [])
+    assert [body.object_class for body in watched.said(Crossing)] == told
+    counted = [(line.object_class, line.n) for body in watched.said(Counts) for line in body.lines]
+    assert counted == [("vehicle", 1) for _ in told]

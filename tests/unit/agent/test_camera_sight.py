@@ -88,3 +88,9 @@ def test_a_damaged_memory_is_said_and_learned_anew(caplog: pytest.LogCaptureFixt
 
 def test_a_camera_whose_faults_are_not_wanted_is_not_looked_at() -> None:
     assert wiring.make_pipeline(camera("faults = []\n"), PerfectDetector(), new_id=ids()).health is None
+
+
+def test_a_fault_that_is_not_watched_for_any_more_is_cleared_with_the_first_picture() -> None:
+    pipeline = wiring.make_pipeline(camera("faults = []\n"), PerfectDetector(), new_id=ids())
+    pipeline.resume(CameraFault(fault="dark", state="raised", alert="from-before", severity="critical"), -60.0)
+    assert played(pipeline, 5.0) == ["dark cleared"]

@@ -9,32 +9,10 @@ from typing import Any
 import pytest
 
 from agent.ops import health
-from agent.ops.health import _sensor, cpu_c, disk_free_bytes, rss_bytes
+from agent.ops.health import _budget, _sensor, disk_free_bytes, rss_bytes
 from agent.sensing import SensorState
+from agent.vision.budget import InferenceBudget
 from agent.vision.capture import CaptureState
-
-
-def zone(root: Path, number: int, text: str) -> None:
-    folder = root / f"thermal_zone{number}"
-    folder.mkdir(parents=True)
-    (folder / "temp").write_text(text)
-
-
-def test_the_hottest_zone_is_the_temperature(tmp_path: Path) -> None:
-    zone(tmp_path, 0, "41200\n")
-    zone(tmp_path, 1, "67850\n")
-    assert cpu_c(tmp_path) == 67.85
-
-
-def test_a_zone_that_says_nothing_of_use_is_passed_over(tmp_path: Path) -> None:
-    zone(tmp_path, 0, "asleep\n")
-    (tmp_path / "thermal_zone1" / "temp").mkdir(parents=True)
-    zone(tmp_path, 2, "50000\n")
-    assert cpu_c(tmp_path) == 50.0
-
-
-def test_a_machine_without_zones_has_no_temperature(tmp_path: Path) -> None:
-    assert cpu_c(tmp_path) is None
 
 
 def test_memory_is_that_of_this_process() -> None:
@@ -82,3 +60,13 @@ def test_a_sensor_tells_its_state_its_values_and_how_old_they_are() -> None:
 
 def test_a_sensor_that_has_not_answered_yet_has_no_age() -> None:
     assert _sensor(SensorState("opening", None, None, {}, None), 5.0).fields() == {"state": "opening", "values": {}}
+
+
+@pytest.mark.parametrize(("causes", "said"), [((), {}), (("hot", "undervoltage"), {"causes": ["hot", "undervoltage"]})])
+def test_the_budget_of_now_is_told_with_why_it_is_less(causes: tuple[str, ...], said: dict[str, Any]) -> None:
+    budget = InferenceBudget(40.0)
+    budget.limit(0.25)
+    budget.take("north", 5, 0.0, live=True)
+    strain: Any = SimpleNamespace(causes=lambda: causes)
+    fields = {"limit_per_s": 10.0, "max_per_s": 40.0, "granted": 4, "refused": 1}
+    assert _budget(budget, strain).fields() == {**fields, **said}

@@ -68,6 +68,13 @@ def test_under_heat_there_is_less_and_health_shows_it() -> None:
     assert budget.state().limit_per_s == 40.0
 
 
+@pytest.mark.parametrize("per_s", [0.2, 0.5, 1.0])
+def test_a_budget_of_less_than_one_a_second_is_little_and_not_nothing(per_s: float) -> None:
+    got = ask(InferenceBudget(per_s), {"a": (1, True), "b": (2, False)}, seconds=105.0)
+    assert sum(got.values()) == pytest.approx(per_s, rel=0.1)
+    assert got["b"] > 0
+
+
 @pytest.mark.parametrize("limit", [0.0, -1.0])
 def test_nothing_at_all_can_be_allowed(limit: float) -> None:
     budget = InferenceBudget(40.0)

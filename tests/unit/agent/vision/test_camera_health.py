@@ -47,6 +47,7 @@ class Player:
         self.began = 0
         self.bodies: list[CameraFault] = []
         self.said: list[tuple[str, str, float]] = []
+        self.goes_on: list[bool] = []
 
     def show(
         self, picture: Picture, change: Change | None, seconds: float, *, noise: bool = True, every_s: float = LOOK_S
@@ -343,9 +344,15 @@ def test_a_large_privacy_mask_is_neither_dark_nor_a_cover_and_hides_no_fault() -
 
 
 def next_run(player: Player, **options: object) -> Player:
+    """The agent starts anew, 30 s after it ended; what was raised is offered, as `agent.raised` does."""
     after = Player(health(**options))
     after.watch.recall(player.watch.memory())
     after.looks = 100_000  # another clock
+    after.goes_on = [
+        after.watch.resume(body.fault, body.alert, after.looks * LOOK_S - 30.0)
+        for body in player.bodies
+        if body.state == "raised" and body.fault in player.watch.faults()
+    ]
     return after
 
 
@@ -365,17 +372,25 @@ def test_an_alert_goes_on_over_a_restart_under_its_name() -> None:
     after.show(scene(), None, 15.0)
     assert after.said[0][:2] == ("covered", "cleared")
     assert after.bodies[0].alert == player.bodies[0].alert
-    assert after.bodies[0].lasted_s == pytest.approx(40.0, abs=12.0)
+    assert after.bodies[0].lasted_s == pytest.approx(30.0 + 10.0 + 5.0, abs=3.0)
 
 
 def test_lines_drawn_anew_make_a_moved_view_the_usual_one() -> None:
     player = learned()
     player.show(scene(), moved(30), 20.0)
     after = next_run(player, fingerprint="new lines")
+    assert after.goes_on == [False]
     after.show(moved(30)(scene(), 0.0), None, 100.0)
-    assert after.said == [("moved", "cleared", 0.0)]
+    assert after.said == []
     after.show(scene(), None, 10.0)
     assert after.raised() == ["moved"]
+
+
+def test_an_alert_does_not_go_on_where_nobody_watches_for_it_or_the_view_is_not_known_any_more() -> None:
+    player = learned()
+    player.show(scene(), covered(150), 30.0)
+    assert next_run(player, watched=("dark",)).goes_on == [False]
+    assert not health().resume("covered", "a1", 0.0)
 
 
 def test_it_is_remembered_when_a_view_is_known_when_something_is_told_and_hourly() -> None:

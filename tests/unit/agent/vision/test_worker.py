@@ -283,7 +283,9 @@ class FailingCamera(StepCamera):
         return Frame(PICTURE, step, step / 10)
 
 
-def run_with_silences(steps: Sequence[int | Callable[[], Exception]], clock: FakeClock, store: Store) -> None:
+def run_with_silences(
+    steps: Sequence[int | Callable[[], Exception]], clock: FakeClock, store: Store, resumed: CameraSilent | None = None
+) -> None:
     pipeline = ScriptedPipeline({})
     camera = pipeline.camera = FailingCamera(steps)  # type: ignore[arg-type]
     worker = CameraWorker(
@@ -295,6 +297,8 @@ def run_with_silences(steps: Sequence[int | Callable[[], Exception]], clock: Fak
         stall_timeout_s=5.0,
     )
     worker._capture._pause = lambda seconds: None
+    if resumed is not None:
+        worker.resume(resumed, clock.mono_s() - 100.0)
     worker.start()
     worker._thread.join(SOON_S)
     assert worker.ended()
@@ -319,6 +323,26 @@ def test_a_silence_until_the_end_is_told() -> None:
     clock, store = FakeClock(mono_s=0.0), Store()
     run_with_silences([0, lambda: stall_for(clock, 6.0)], clock, store)
     assert [body.state for body in store.bodies()] == ["raised"]
+
+
+def test_a_silence_from_before_the_agent_started_is_not_told_again_and_ends_under_its_id() -> None:
+    clock, store = FakeClock(mono_s=0.0), Store()
+    before = CameraSilent(state="raised", alert="from-before", reason="no picture for 5 s")
+    run_with_silences([lambda: stall_for(clock, 6.0), 0, 1], clock, store, before)
+    (cleared,) = store.bodies()
+    assert (cleared.state, cleared.alert) == ("cleared", "from-before")
+    assert cleared.lasted_s == pytest.approx(106.0)
+
+
+def test_an_alert_of_a_rule_from_before_the_agent_started_is_the_pipelines_business() -> None:
+    resumed: list[tuple[object, float]] = []
+    pipeline = ScriptedPipeline({})
+    pipeline.resume = lambda body, since_s: resumed.append((body, since_s))  # type: ignore[attr-defined]
+    camera = pipeline.camera = StepCamera([])
+    worker = CameraWorker("north", camera, pipeline, Store().put, clock=FakeClock(), stall_timeout_s=5.0)  # type: ignore[arg-type]
+    fault = CameraFault(fault="dark", state="raised", alert="a1", severity="critical")
+    worker.resume(fault, 7.0)
+    assert resumed == [(fault, 7.0)]
 
 
 def test_each_silence_has_an_alert_of_its_own() -> None:
@@ -465,7 +489,9 @@ def test_what_happened_at_the_end_may_have_a_picture_too() -> None:
 
 def test_the_place_of_a_thing_left_behind_goes_with_the_wish_for_its_picture() -> None:
     witness, place = ScriptedWitness(), (0.1, 0.2, 0.3, 0.4)
-    body = LeftBehind(rule="bags", severity="warning", zone="hall", place=place, dwell_s=60.0)
+    body = LeftBehind(
+        rule="bags", severity="warning", state="raised", alert="a1", zone="hall", place=place, dwell_s=60.0
+    )
     said: list[Happening] = [Happening(body, 0, 0, 0.0, evidence=True), alert(5)]
     run([0], ScriptedPipeline({0: said}), Store(), witness=witness)  # type: ignore[dict-item]
     assert witness.places == [place, None]

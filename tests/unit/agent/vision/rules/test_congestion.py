@@ -63,3 +63,20 @@ def test_people_are_no_traffic() -> None:
     watched.show(seconds=1)
     drive(watched, 5, 40, name="person")
     assert watched.said(Congestion) == []
+
+
+def test_a_jam_that_stands_still_through_a_kill_of_the_agent_is_one_alert() -> None:
+    before = ScriptedCamera(ZONE + RULE)
+    before.show(seconds=1)
+    drive(before, 40, 4)
+    drive(before, 0, 40)
+    (raised,) = before.said(Congestion)
+    after = ScriptedCamera(ZONE + RULE)
+    after.pipeline.resume(raised.model_copy(update={"alert": "from-before"}), -60.0)
+    drive(after, 0, 40)
+    assert after.said(Congestion) == []
+    drive(after, 150, 30)
+    (cleared,) = after.said(Congestion)
+    assert (cleared.state, cleared.alert) == ("cleared", "from-before")
+    assert cleared.lasted_s is not None
+    assert cleared.lasted_s > 100

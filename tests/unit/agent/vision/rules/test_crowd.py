@@ -61,3 +61,60 @@ def test_a_crowd_that_is_there_when_the_agent_stops_is_cleared() -> None:
     stand(watched, 8, 15)
     watched.finish()
     assert [body.state for body in watched.said(Crowd)] == ["raised", "cleared"]
+
+
+def killed_in_a_crowd(more: str = "") -> ScriptedCamera:
+    """The next run of an agent that was killed while eight people were there; it began 300 s before."""
+    before = ScriptedCamera(ZONE + RULE)
+    before.show(seconds=1)
+    stand(before, 8, 15)
+    (raised,) = before.said(Crowd)
+    after = ScriptedCamera(ZONE + (more or RULE))
+    after.pipeline.resume(raised.model_copy(update={"alert": "from-before"}), -300.0)
+    return after
+
+
+def test_a_crowd_that_is_still_there_after_a_kill_goes_on_and_is_cleared_under_its_id() -> None:
+    watched = killed_in_a_crowd()
+    stand(watched, 8, 30)
+    assert watched.said(Crowd) == []
+    stand(watched, 2, 20)
+    (cleared,) = watched.said(Crowd)
+    assert (cleared.state, cleared.alert) == ("cleared", "from-before")
+    assert cleared.lasted_s == pytest.approx(300 + 30 + 6, abs=5)
+
+
+def test_a_crowd_that_has_gone_while_the_agent_was_off_is_cleared_under_its_id() -> None:
+    watched = killed_in_a_crowd()
+    watched.show(seconds=30)
+    (cleared,) = watched.said(Crowd)
+    assert (cleared.state, cleared.alert) == ("cleared", "from-before")
+    assert 10.0 < watched.when(Crowd)[0] < 16.0, "looked around for ten seconds, then after_s"
+
+
+def test_a_crowd_between_the_two_limits_goes_on_as_it_would_have_without_the_kill() -> None:
+    wide = RULE.replace("more_than = 4", "more_than = 6")
+    watched = killed_in_a_crowd(wide)
+    stand(watched, 6, 30)  # not more than six, and not below nine tenths of it
+    assert watched.said(Crowd) == []
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        pytest.param("", id="no rule at all"),
+        pytest.param(RULE.replace('"throng"', '"square"'), id="another name"),
+        pytest.param(RULE.replace("more_than = 4", "more_than = 4\nenabled = false"), id="switched off"),
+    ],
+)
+def test_a_crowd_that_no_rule_watches_for_any_more_is_cleared_with_the_first_picture(tables: str) -> None:
+    watched = killed_in_a_crowd(tables or " ")
+    watched.show()
+    (cleared,) = watched.said(Crowd)
+    assert (cleared.state, cleared.alert, cleared.evidence) == ("cleared", "from-before", None)
+
+
+def test_an_alert_is_not_given_up_before_there_was_a_picture() -> None:
+    watched = killed_in_a_crowd()
+    watched.finish()
+    assert watched.happened == []

@@ -58,6 +58,85 @@ def test_a_thing_that_somebody_took_away_is_told_as_removed() -> None:
     assert watched.said(LeftBehind) == []
 
 
+def test_a_bag_that_is_fetched_after_it_was_told_clears_its_alert() -> None:
+    watched = camera()
+    visit(watched, [BAG])
+    watched.show(seconds=60)
+    (raised_s,) = watched.when(LeftBehind)
+    visit(watched, [])
+    fetched_s = watched.mono_s
+    watched.show(seconds=30)
+    raised, cleared = watched.said(LeftBehind)
+    assert (raised.state, cleared.state) == ("raised", "cleared")
+    assert (cleared.alert, cleared.rule, cleared.zone, cleared.place) == (
+        raised.alert,
+        raised.rule,
+        raised.zone,
+        raised.place,
+    )
+    cleared_s = watched.when(LeftBehind)[1]
+    assert cleared_s - fetched_s < 5.0
+    assert cleared.lasted_s == pytest.approx(cleared_s - raised_s, abs=0.1)
+    assert cleared.dwell_s == pytest.approx(raised.dwell_s + cleared.lasted_s, abs=1.0)
+    assert watched.said(Removed) == []
+    first, second = [h for h in watched.happened if isinstance(h.body, LeftBehind)]
+    assert (first.evidence, second.evidence) == (True, False)
+
+
+def test_two_bags_are_two_alerts_each_cleared_when_it_is_fetched() -> None:
+    other: Box = (250, 236, 274, 260)
+    watched = camera()
+    visit(watched, [BAG])
+    watched.show(seconds=30)
+    visit(watched, [BAG, other])
+    watched.show(seconds=30)
+    visit(watched, [other])
+    watched.show(seconds=20)
+    visit(watched, [])
+    watched.show(seconds=20)
+    turns = [(body.alert, body.state) for body in watched.said(LeftBehind)]
+    assert turns == [("alert-1", "raised"), ("alert-2", "raised"), ("alert-1", "cleared"), ("alert-2", "cleared")]
+
+
+def test_people_who_stand_before_a_bag_do_not_clear_its_alert() -> None:
+    watched = camera()
+    visit(watched, [BAG])
+    watched.show(seconds=40)
+    for n in range(100):
+        watched.show([("person", standing_at(337 + n % 3, 262, 60, 110))])
+    watched.show(seconds=10)
+    assert [body.state for body in watched.said(LeftBehind)] == ["raised"]
+
+
+def test_a_thing_that_comes_back_clears_the_alert_that_it_is_gone() -> None:
+    watched = camera(things=[BAG])
+    visit(watched, [])
+    watched.show(seconds=60)
+    visit(watched, [BAG])
+    watched.show(seconds=30)
+    assert [(body.state, body.alert) for body in watched.said(Removed)] == [
+        ("raised", "alert-1"),
+        ("cleared", "alert-1"),
+    ]
+    assert watched.said(LeftBehind) == []
+
+
+def test_a_bag_that_lies_there_when_the_agent_stops_or_is_killed_is_cleared() -> None:
+    """What lies there at the next start belongs to the scene, as far as anybody can tell."""
+    watched = camera()
+    visit(watched, [BAG])
+    watched.show(seconds=60)
+    (raised,) = watched.said(LeftBehind)
+    next_run = ScriptedCamera(ZONE + LEFT + REMOVED)
+    next_run.pipeline.resume(raised, -60.0)
+    next_run.things = [BAG]
+    next_run.show(seconds=30)
+    watched.finish()
+    for cleared in (watched.said(LeftBehind)[-1], *next_run.said(LeftBehind)):
+        assert (cleared.state, cleared.alert) == ("cleared", raised.alert)
+    assert len(next_run.said(LeftBehind)) == 1
+
+
 def test_a_bag_that_is_fetched_in_time_is_not_told() -> None:
     watched = camera()
     visit(watched, [BAG])

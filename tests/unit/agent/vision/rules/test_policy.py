@@ -1,9 +1,10 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from agent.contract.event import Crowd, Restricted, WrongWay
+from agent.contract.event import Crowd, Evidence, Restricted, StateAlert, WrongWay
 from agent.vision.rules.base import Finding, Happening
 from agent.vision.rules.policy import LocalTime, Policy, time_unknown
 from agent.vision.rules.schedule import Schedule
@@ -195,3 +196,74 @@ def test_a_state_is_cleared_when_the_hours_end_and_when_nobody_will_look_any_mor
     assert isinstance(cleared.body, Crowd)
     assert (cleared.body.state, cleared.body.lasted_s, cleared.mono_s) == ("cleared", 99.0, 99.0)
     assert lasting.end() == [], "cleared twice"
+
+
+# ---- over a restart --------------------------------------------------------------------------------------------------
+
+RAISED = Crowd(
+    rule="the-rule",
+    severity="warning",
+    state="raised",
+    alert="from-before",
+    zone="square",
+    people=31.0,
+    evidence=Evidence(id="7-ab", sha256="00", bytes=1),
+)
+
+
+class RuleWithMemory(Rule):
+    def resume(self, body: StateAlert) -> bool:
+        return isinstance(body, Crowd) and body.zone == "square"
+
+
+def resumed(when: Callable[[float], bool], body: StateAlert = RAISED, **options: Any) -> Policy:
+    ruled = policy(crowded(when), **options)
+    ruled._rule = RuleWithMemory(crowded(when))
+    assert ruled.resume(body, -100.0, 0.0)
+    return ruled
+
+
+def test_a_state_that_is_still_so_after_a_restart_goes_on_and_is_cleared_under_its_id() -> None:
+    (cleared,) = play(resumed(lambda s: s < 50), 100)
+    assert isinstance(cleared.body, Crowd)
+    assert (cleared.body.state, cleared.body.alert, cleared.mono_s) == ("cleared", "from-before", 50.0)
+    assert (cleared.body.lasted_s, cleared.body.people) == (150.0, 49.0)
+    assert cleared.body.evidence is None
+
+
+def test_a_state_that_is_over_after_a_restart_is_cleared_under_its_id_with_its_last_figure() -> None:
+    (cleared,) = play(resumed(lambda s: False), 100)
+    assert isinstance(cleared.body, Crowd)
+    assert (cleared.body.state, cleared.body.alert, cleared.mono_s) == ("cleared", "from-before", 0.0)
+    assert (cleared.body.lasted_s, cleared.body.people) == (100.0, 31.0)
+
+
+def test_what_comes_after_a_state_from_before_the_restart_is_another_alert() -> None:
+    said = play(resumed(lambda s: s < 20 or s > 60, hold_off_s=5.0), 100)
+    assert [(h.body.state, h.body.alert) for h in said if isinstance(h.body, Crowd)] == [
+        ("cleared", "from-before"),
+        ("raised", "a1"),
+    ]
+
+
+def test_a_state_is_cleared_at_once_when_the_agent_starts_outside_the_hours() -> None:
+    (cleared,) = play(resumed(lambda s: True, schedule=["22:00-05:00"], local_time=clock(BEFORE_TEN)), 20)
+    assert cleared.mono_s == 0.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(RAISED.model_copy(update={"rule": "another"}), id="another rule's"),
+        pytest.param(RAISED.model_copy(update={"zone": "elsewhere"}), id="of a zone it does not watch any more"),
+    ],
+)
+def test_a_rule_goes_on_with_its_own_alerts_alone(body: StateAlert) -> None:
+    ruled = policy(crowded(lambda s: False))
+    ruled._rule = RuleWithMemory(crowded(lambda s: False))
+    assert not ruled.resume(body, 0.0, 0.0)
+    assert play(ruled, 20) == []
+
+
+def test_a_rule_without_a_memory_goes_on_with_nothing() -> None:
+    assert not policy(crowded(lambda s: True)).resume(RAISED, 0.0, 0.0)

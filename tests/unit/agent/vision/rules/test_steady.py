@@ -37,3 +37,17 @@ def test_between_on_and_off_it_stays_what_it_is() -> None:
     for s in range(3):
         switch.update(float(s), on=True, off=False)
     assert all(switch.update(float(s), on=False, off=False) for s in range(3, 100))
+
+
+def test_a_switch_that_was_on_when_the_agent_ended_stays_on_for_ten_seconds_whatever_is_seen() -> None:
+    switch = Switch(0.0)
+    switch.resume()
+    assert [switch.update(500.0 + s, on=False, off=True) for s in range(12)] == [True] * 10 + [False] * 2
+    assert not switch.update(520.0, on=False, off=False)
+    assert switch.update(521.0, on=True, off=False)
+
+
+def test_a_switch_that_goes_on_is_patient_as_ever_after_that() -> None:
+    switch = Switch(5.0)
+    switch.resume()
+    assert [switch.update(float(s), on=False, off=s != 12) for s in range(20)] == [True] * 18 + [False] * 2
