@@ -20,7 +20,7 @@ VEHICLE = len(CLASSES)
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-_SURE_SCORE = 0.3  # boxes from here on are better than areas, which take in shadows and neighbours
+_SURE_SCORE = 0.35  # boxes from here on are better than areas, which take in shadows and neighbours
 _AREA_SCORE = 0.4
 _PLAIN_SCORE = 0.4
 _INSIDE = 0.6  # a box lies in an area with so much of itself
@@ -29,6 +29,10 @@ _PIECE = 0.25  # of the area: a smaller box is a wheel, or somebody else
 _WHOLE_IOU = 0.9  # a box that is the area already
 _EXPECTED = 0.4  # an object is expected in an area that holds so much of it
 _FITS_IOU = 0.5  # and is this area, unless a neighbour's area has merged with its own
+_EDGE = 0.01  # of the picture's width
+_MEMBER = 0.2  # of the area: a smaller one says nothing of it
+_BIGGER = 2.0  # than the area: not itself, but what it passes behind
+_APART = 0.2  # of the smaller: two that share less are two
 _ALONE = 1.0  # no object is followed within so many of the area's own sizes: shadows and reflections keep company
 
 _LEAST_SIDE = 0.02  # of the picture's width: below are leaves, noise and reflections
@@ -44,7 +48,8 @@ def add_moving_areas(
     """The boxes found, but unsure pieces of a moving area replaced by the area; and areas in which nothing was found.
 
     moving: the share of each found box that moves. expected_xyxy_px: where the objects followed are expected; an area
-    that holds two of them, or one and more, is left to the boxes found. An area without a box has the class VEHICLE.
+    that holds two of them, or one and more, is left to the boxes found; one that holds one, and no box, is that object.
+    An area without a box has the class VEHICLE.
     """
     areas, share = _plausible(motion, frame_wh_px)
     if not len(areas):
@@ -60,16 +65,18 @@ def add_moving_areas(
     in_pieces = pieces.any(axis=1) & ~explained & _at_most_one(areas, expected_xyxy_px)
     # Where the network is plainly able to see what moves, what it does not see is a shadow, a reflection, a door.
     blind = not ((found.scores >= _PLAIN_SCORE) & (moving > _FILLED)).any()
-    unknown = np.zeros(len(areas), np.bool_)
+    fresh = ~explained & (motion.fresh_share(areas) > _FRESH)
+    # At the picture's edge there is such an area, too, where something has just left.
+    claimed = fresh & ~in_pieces & _inside(areas, frame_wh_px) & _one_expected(areas, expected_xyxy_px)
+    unknown = claimed.copy()
     if blind:
-        unknown = ~unsure_inside.any(axis=1) & ~explained & _alone(areas, np.concatenate([expected_xyxy_px, boxes]))
-        unknown &= motion.fresh_share(areas) > _FRESH
+        unknown |= fresh & ~unsure_inside.any(axis=1) & _alone(areas, np.concatenate([expected_xyxy_px, boxes]))
     rows = np.flatnonzero(in_pieces | unknown)
     if not len(rows):
         return found, moving
     best = np.where(pieces[rows], found.scores, -1.0).argmax(axis=1) if len(found) else np.zeros(len(rows), np.intp)
     class_ids = np.where(in_pieces[rows], found.class_ids[best] if len(found) else VEHICLE, VEHICLE).astype(np.int32)
-    keep = ~unsure_inside[in_pieces].any(axis=0)
+    keep = ~unsure_inside[in_pieces | claimed].any(axis=0)
     return (
         Detections(
             np.concatenate([boxes[keep], areas[rows]]),
@@ -99,6 +106,28 @@ def _at_most_one(areas: Floats, expected: Floats) -> Bools:
     fits = geometry.iou(areas, expected).max(axis=1, initial=0.0) > _FITS_IOU
     fitting: Bools = np.asarray((count == 0) | ((count == 1) & fits))
     return fitting
+
+
+def _inside(areas: Floats, frame_wh_px: tuple[int, int]) -> Bools:
+    """Which areas keep clear of the picture's edges."""
+    margin = _EDGE * frame_wh_px[0]
+    inside: Bools = (areas[:, :2] > margin).all(axis=1)
+    inside &= (areas[:, 2:] < np.asarray(frame_wh_px, np.float32) - margin).all(axis=1)
+    return inside
+
+
+def _one_expected(areas: Floats, expected: Floats) -> Bools:
+    """Which areas hold one expected object of about their size, or several that lie over each other, as the pieces do
+    in which a network finds what it can hardly see."""
+    size, own = geometry.areas(areas), geometry.areas(expected)
+    holds = geometry.intersections(areas, expected) > _EXPECTED * own
+    holds &= own > _MEMBER * size[:, None]
+    apart = geometry.intersections(expected, expected) < _APART * np.minimum.outer(own, own)
+    one: Bools = np.asarray(holds.any(axis=1))
+    for row in np.flatnonzero(one).tolist():
+        members = np.flatnonzero(holds[row])
+        one[row] = own[members].max() < _BIGGER * size[row] and not apart[np.ix_(members, members)].any()
+    return one
 
 
 def _alone(areas: Floats, others: Floats) -> Bools:

@@ -38,13 +38,15 @@ _LOST_S = 0.7  # a confirmed object is remembered for so long without being seen
 _MIN_OVERLAP = 0.2
 _SAME_PLACE = 0.6
 _DOUBLE_IOU = 0.7
+_PIECE_INSIDE = 0.6  # a doubtful object that is expected with so much of itself in another one's box was a piece of it
+_UNSURE_SCORE = 0.4  # more, and it is believed to be an object that another one hides
 
 # Standard deviations in units of the object's own size, so that they are the same for near and far; per second where
 # something moves.
 _MEASURED = 0.08
-_START_SPEED = 6.0  # a car at 100 km/h goes six of its lengths in a second
+_START_SPEED = 8.0  # a car at 100 km/h goes six of its lengths in a second, a motorcycle ten
 _START_GROWTH = 1.0
-_ACCELERATION = 2.0
+_ACCELERATION = 3.0  # less of it is a vehicle's own than what comes towards the camera, and boxes that breathe
 _MAX_GROWTH = 0.4
 
 _FASTEST = 33.0  # own sizes per second between an object's first two sightings
@@ -52,6 +54,12 @@ _LIKE_SIZE = 0.4  # natural logarithm of the ratio of two sizes
 
 _RUNNER = 2.5  # own heights per second: a person who is faster sits on something
 _MOVES = 0.2  # share of its box: an object that moves
+# Erratic: at such an angle to the usual traffic (its cosine), and found in fewer of the looks than this share, or by
+# so many of its own sizes beside where it was expected.
+_ACROSS = 0.3
+_RARELY, _LEAPS = 0.75, 0.4
+_LEAP_WEIGHT = 0.25  # of the latest sighting in the mean
+
 _LATELY_S = 0.5  # time constant of what is averaged
 _LEARN_AFTER_S = 0.3  # a speed is worth learning from when it has been seen for so long
 
@@ -82,6 +90,8 @@ class Tracks:
     speeds_px_s: float32 (n, 2), of its centre, smoothed; x right, y down.
     seen: bool (n,), seen in this very frame.
     confirmed: bool (n,), enough evidence that this is a real object.
+    erratic: bool (n,), it goes against the usual traffic of its place and is followed badly: rarely seen or by leaps,
+        and unsure. Boxes that hop from one vehicle to the next behind look so; who drives the wrong way does not.
     ended: ids that will not come back; whoever keeps state by id forgets it now.
     """
 
@@ -93,6 +103,7 @@ class Tracks:
     speeds_px_s: Floats
     seen: Bools
     confirmed: Bools
+    erratic: Bools
     ended: tuple[int, ...]
     frame_index: int
     mono_s: float
@@ -124,6 +135,7 @@ class _State:
     found: Floats  # in how many looks it was found, of
     looks: Floats  # so many since its first
     path: Floats  # how far it has gone, bends and all, pixels
+    leap: Floats  # by how many of its own sizes it was lately off its expected place
 
     @staticmethod
     def of(found: Detections, rows: npt.NDArray[np.intp], moving: Floats, first_id: int, mono_s: float) -> _State:
@@ -150,6 +162,7 @@ class _State:
             found=np.ones(count, np.float32),
             looks=np.ones(count, np.float32),
             path=np.zeros(count, np.float32),
+            leap=np.zeros(count, np.float32),
         )
 
     def keep(self, rows: Bools) -> None:
@@ -169,6 +182,7 @@ class Tracker:
         self._state = _State.of(Detections.none(), np.empty(0, np.intp), np.empty(0, np.float32), 1, 0.0)
         self._last_s: float | None = None
         self._flow = Flow()
+        self._frame_wh_px = (1, 1)
         self._looked_s = 0.0  # the last look; hold() moves it along
 
     def hold(self, frame_index: int, mono_s: float) -> Tracks:
@@ -210,6 +224,7 @@ class Tracker:
         motion: of the frame; None: it is not known what moves, so nothing is known to stand still, either.
         """
         state = self._state
+        self._frame_wh_px = frame_wh_px
         self._looked_s = mono_s
         elapsed_s = self._predict(mono_s)
         matched = self._match(found, elapsed_s)
@@ -226,6 +241,7 @@ class Tracker:
         centre = state.mean[:, :2]
         gone |= ~seen & ((centre < 0) | (centre > np.asarray(frame_wh_px, np.float32))).any(axis=1)
         gone |= self._doubles(seen)
+        gone |= self._pieces(seen)
         ended = self._drop(gone)
         seen = seen[~gone]
 
@@ -395,6 +411,8 @@ class Tracker:
         state = self._state
         innovation = measured - state.mean[rows]
         before = state.mean[rows, :2]
+        off = np.hypot(innovation[:, 0], innovation[:, 1]) / np.sqrt(state.mean[rows, 2] * state.mean[rows, 3])
+        state.leap[rows] += _LEAP_WEIGHT * (off - state.leap[rows])
         spread = state.var_mean[rows] + noise[:, None]
         gain_mean, gain_speed = state.var_mean[rows] / spread, state.var_cross[rows] / spread
         state.mean[rows] += np.repeat(gain_mean, 2, axis=1) * innovation
@@ -414,6 +432,17 @@ class Tracker:
         double: Bools = np.asarray(((overlap > _DOUBLE_IOU) & seen[:, None]).any(axis=0))
         return double
 
+    def _pieces(self, seen: Bools) -> Bools:
+        """Which doubtful tracks have no box any more, and are expected within that of another."""
+        state = self._state
+        gone = np.zeros(len(state.ids), np.bool_)
+        rows = np.flatnonzero(~seen & ~state.confirmed & (state.score < _UNSURE_SCORE))
+        if len(rows) and seen.any():
+            boxes = _corners(state.mean[rows])
+            most = geometry.intersections(boxes, state.box[seen]).max(axis=1)
+            gone[rows] = most > _PIECE_INSIDE * geometry.areas(boxes)
+        return gone
+
     def _births(self, found: Detections, free: Bools, seen: Bools) -> npt.NDArray[np.intp]:
         """The free boxes that start an object."""
         wanted = np.full(len(found), _NEW_SCORE, np.float32)
@@ -426,6 +455,16 @@ class Tracker:
             wanted[covered] = _NEW_COVERED_SCORE
         return np.flatnonzero(free & (found.scores >= wanted))
 
+    def _erratic(self) -> Bools:
+        """See Tracks.erratic."""
+        state = self._state
+        flow, speed = self._flow.guess(state.mean[:, :2], self._frame_wh_px), state.speed[:, :2]
+        along = (flow * speed).sum(axis=1)
+        against = along < _ACROSS * np.hypot(*flow.T) * np.hypot(*speed.T)
+        badly = (state.found < _RARELY * state.looks) | (state.leap > _LEAPS)
+        erratic: Bools = against & badly & (state.score < _UNSURE_SCORE)
+        return erratic
+
     def _tracks(self, seen: Bools, ended: tuple[int, ...], frame_index: int, mono_s: float) -> Tracks:
         state = self._state
         return Tracks(
@@ -437,6 +476,7 @@ class Tracker:
             speeds_px_s=state.speed[:, :2].copy(),
             seen=seen,
             confirmed=state.confirmed.copy(),
+            erratic=self._erratic(),
             ended=ended,
             frame_index=frame_index,
             mono_s=mono_s,

@@ -101,6 +101,7 @@ def sighting(
         speeds_px_s=np.zeros((count, 2), np.float32),
         seen=np.array([i in boxes for i in ids], np.bool_),
         confirmed=np.ones(count, np.bool_),
+        erratic=np.zeros(count, np.bool_),
         ended=ended,
         frame_index=frame_index,
         mono_s=mono_s,

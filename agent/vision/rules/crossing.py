@@ -142,7 +142,7 @@ class LineCrossing:
             elif away_px > _BEYOND * size_px and away_px + passage.farthest_px > _TRAVEL * size_px:
                 if passage.met and passage.side:
                     body = self._body(tracks, row, side, passage.met[1], points[i])
-                    if not self._counted_already(tracks, row, body):
+                    if not tracks.erratic[row] and not self._counted_already(tracks, row, body):
                         self._lately.append(body)
                         happened.append(self._say(tracks, row, side, self._when(passage, passage.met, tracks, row)))
                 passage.side, passage.met, passage.farthest_px = side, None, away_px

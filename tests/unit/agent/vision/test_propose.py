@@ -69,7 +69,7 @@ def test_an_area_in_which_two_are_followed_is_left_to_what_is_found() -> None:
 
 def test_an_area_much_larger_than_the_one_followed_has_merged_with_something() -> None:
     piece: Box = (205, 105, 262, 175)
-    assert [box for _, box in proposed([("car", 0.2, piece)], expected=[(200, 100, 245, 175)])] == [list(piece)]
+    assert [box for _, box in proposed([("car", 0.2, piece)], expected=[(200, 100, 225, 160)])] == [list(piece)]
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,24 @@ def test_what_cannot_be_a_road_user_by_size_or_shape_is_none(area: Box) -> None:
 
 def test_nothing_moving_changes_nothing() -> None:
     assert proposed([("car", 0.2, CAR)], []) == [(CAR_ID, list(CAR))]
+
+
+def test_an_area_in_which_nothing_was_found_is_the_object_that_is_expected_there() -> None:
+    seen_elsewhere: Box = (450, 250, 560, 320)  # the network is not blind here, so an area alone would be a shadow
+    left = proposed([("car", 0.8, seen_elsewhere)], moving=(CAR, seen_elsewhere), expected=[(205, 98, 318, 176)])
+    assert [class_id for class_id, _ in left] == [CAR_ID, VEHICLE]
+    assert near(left[1][1], CAR)
+
+
+def test_pieces_that_are_expected_over_each_other_are_one_object() -> None:
+    seen_elsewhere: Box = (450, 250, 560, 320)
+    pieces: list[Box] = [(205, 100, 275, 176), (240, 105, 318, 178)]
+    left = proposed([("car", 0.8, seen_elsewhere)], moving=(CAR, seen_elsewhere), expected=pieces)
+    assert [class_id for class_id, _ in left] == [CAR_ID, VEHICLE]
+
+
+def test_an_area_in_which_two_are_expected_side_by_side_is_neither() -> None:
+    seen_elsewhere: Box = (450, 250, 560, 320)
+    pair: list[Box] = [(200, 100, 258, 180), (262, 100, 320, 180)]
+    left = proposed([("car", 0.8, seen_elsewhere)], moving=(CAR, seen_elsewhere), expected=pair)
+    assert [class_id for class_id, _ in left] == [CAR_ID]

@@ -414,3 +414,43 @@ def test_three_weeks_of_traffic_leave_nothing_behind() -> None:
         tracker.hold(12 * hour + 12, 3600.0 * hour + 1800.0)
     assert most <= 2
     assert tracker.next_id <= 3 * 7 * 24 * 2
+
+
+def test_a_doubtful_piece_ends_when_another_object_is_found_around_it() -> None:
+    piece: Found = ("car", 0.3, (300, 300, 340, 330))
+    frames = follow([(0.0, [("car", 0.6, (350, 270, 480, 350)), piece]), (0.1, [("car", 0.6, (290, 265, 480, 350))])])
+    assert ended_of(frames) == [2]
+
+
+def test_a_plain_object_that_another_one_hides_goes_on() -> None:
+    hidden: Found = ("motorcycle", 0.7, (300, 300, 340, 330))
+    frames = follow([(0.0, [("car", 0.6, (350, 270, 480, 350)), hidden]), (0.1, [("car", 0.6, (290, 265, 480, 350))])])
+    assert ended_of(frames) == []
+
+
+def stream(tracker: Tracker) -> float:
+    """Thirty cars from left to right, so that the tracker knows how traffic goes here; the time after them."""
+    for n in range(30):
+        follow(((n * 2 + t, [car_at(100 + 500 * t)]) for t in times(2)), tracker=tracker)
+    return 62.0
+
+
+def test_boxes_that_hop_back_through_the_traffic_are_erratic() -> None:
+    tracker = Tracker()
+    start_s = stream(tracker)
+    leaps = [(0.0, 800), (0.1, 740), (0.4, 560), (0.5, 540), (0.9, 330), (1.0, 310)]
+    found = {round(t, 1): x for t, x in leaps}
+    script = (
+        (start_s + t, [car_at(found[round(t, 1)], score=0.35)] if round(t, 1) in found else []) for t in times(1.1)
+    )
+    frames = follow(script, tracker=tracker)
+    assert frames[-1].erratic.any()
+
+
+@pytest.mark.parametrize("score", [0.35, 0.8])
+def test_who_drives_the_wrong_way_steadily_is_not_erratic(score: float) -> None:
+    tracker = Tracker()
+    start_s = stream(tracker)
+    frames = follow(((start_s + t, [car_at(1000 - 500 * t, score=score)]) for t in times(1.5)), tracker=tracker)
+    assert len(frames[-1]) == 1
+    assert not any(tracks.erratic.any() for tracks in frames[5:])

@@ -320,3 +320,12 @@ def test_at_the_end_of_a_line_the_body_decides(x: float, wanted: list[str]) -> N
     """Down and to the left, so that the middle passes farther to the left than the bottom edge does."""
     boxes = [(n, standing_at(x + 100 - 10 * n, 100 + 10 * n, 40, 40)) for n in range(30)]
     assert directions(driven(line(), {1: boxes}, {1: (-100.0, 100.0)})) == wanted
+
+
+def test_what_is_followed_badly_and_against_the_traffic_has_crossed_nothing() -> None:
+    rule = line()
+    said: list[Happening] = []
+    for n, y in enumerate(range(120, 300, 20)):
+        tracks = sighting({1: standing_at(300, y)}, n, n / 10)
+        said += rule.update(replace(tracks, erratic=np.ones(1, np.bool_)))
+    assert said == []
