@@ -126,7 +126,8 @@ def test_a_damaged_file_costs_the_memory_and_nothing_else(
 def test_a_disk_that_cannot_be_written_costs_the_memory_and_nothing_else(
     runs: Runs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runs.file = runs.file.parent / "gone" / "alerts.raised"
+    runs.file = runs.file.parent / "file" / "alerts.raised"
+    runs.file.parent.write_text("in the place of its folder")
     assert [state for state, _ in turns(runs.run(6.0, 3.0))] == ["raised", "cleared"]
     assert caplog.text.count("cannot be written, so the next run will not know") == 1
 
