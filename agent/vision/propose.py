@@ -111,8 +111,8 @@ def _at_most_one(areas: Floats, expected: Floats) -> Bools:
 def _inside(areas: Floats, frame_wh_px: tuple[int, int]) -> Bools:
     """Which areas keep clear of the picture's edges."""
     margin = _EDGE * frame_wh_px[0]
-    inside: Bools = (areas[:, :2] > margin).all(axis=1)
-    inside &= (areas[:, 2:] < np.asarray(frame_wh_px, np.float32) - margin).all(axis=1)
+    low, high = areas[:, :2] > margin, areas[:, 2:] < np.asarray(frame_wh_px, np.float32) - margin
+    inside: Bools = np.asarray((low & high).all(axis=1))
     return inside
 
 
