@@ -36,7 +36,7 @@ def test_a_crowd_is_raised_when_it_has_lasted_and_cleared_when_it_has_gone() -> 
     cleared_s = watched.when(Crowd)[1]
     assert (cleared.state, cleared.alert) == ("cleared", "alert-1")
     assert cleared.lasted_s == pytest.approx(cleared_s - raised_s, abs=0.06)
-    assert 5.0 < cleared_s - ended_s < 9.0
+    assert 5.0 < cleared_s - ended_s < 10.0  # what vanishes leaves a moving area behind for a moment
 
 
 @pytest.mark.parametrize(
