@@ -30,8 +30,8 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
 
 def test_a_camera_holds_no_more_after_another_round_of_everything(soak: Soak) -> None:
     first, second = soak.held
-    # Pictures of alerts, bounded by bytes and days, and not full after some hours; the outline of a thing that happens to
-    # be in view just now, bounded by the number of things.
+    # Pictures of alerts, bounded by bytes and days, and not full after some hours; the outline of a thing that is in
+    # view just now, bounded by the number of things.
     bounded = ("_kept", "all[].mask")
     more = grown(first.entries, second.entries, by=0.25, at_least=50)
     assert [way for way in more if not any(name in way for name in bounded)] == []
