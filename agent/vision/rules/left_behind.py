@@ -92,6 +92,9 @@ class Things:
         if len(self._background) and now_s - self._looked_s < _EVERY_S:
             return
         colour = self._small(frame)
+        if np.quantile(colour[::6, ::6], 0.9) < _DIFFERS:
+            self._wait(now_s)
+            return
         covered = self._covered(geometry.grown(tracks.boxes_xyxy_px, _GROWN))
         if not len(self._background):
             self._background, self._last, self._known = colour.copy(), colour, ~covered
@@ -112,21 +115,31 @@ class Things:
         limit = np.maximum(expected * np.float32(_DIFFERS_SHARE), np.float32(_DIFFERS))
         differs: Mask = _largest(cv2.absdiff(colour, expected) - limit) > 0.0
         self._differs_s = np.where(differs & free, self._differs_s + np.float32(elapsed_s), np.float32(0.0))
-        self._review(differs, free, now_s)
+        self._review(colour, differs, free, now_s)
         self._find(colour, covered, now_s)
         alike = free & ~differs
         self._sure_s += np.where(alike, np.float32(elapsed_s), np.float32(0.0))
         self._learn(colour / exposure, alike, elapsed_s)
 
-    def _review(self, differs: Mask, free: Mask, now_s: float) -> None:
+    def _wait(self, now_s: float) -> None:
+        """In the dark nothing is to be seen and nothing to be learned: its noise, held against a background of daylight,
+        would creep into that. What lay there lies there."""
+        self._looked_s = now_s
+        for thing in self.all:
+            thing.as_found_s = now_s
+
+    def _review(self, colour: Floats, differs: Mask, free: Mask, now_s: float) -> None:
         """Which things are still there. What is covered at the moment is; nobody can say otherwise."""
         for thing in list(self.all):
             visible = thing.mask & free
             seen, other = np.count_nonzero(visible), np.count_nonzero(visible & differs)
             if seen < 0.5 * np.count_nonzero(thing.mask) or other > 0.5 * seen:
                 thing.as_found_s = now_s
-            if now_s - thing.as_found_s > _GONE_S or now_s - thing.since_s > _PART_OF_SCENE_S:
+            is_part_of_scene = now_s - thing.since_s > _PART_OF_SCENE_S
+            if is_part_of_scene or now_s - thing.as_found_s > _GONE_S:
                 self.all.remove(thing)
+            if is_part_of_scene:
+                self._take_over(thing.mask & free, colour)
 
     def _find(self, colour: Floats, covered: Mask, now_s: float) -> None:
         if not (self._differs_s >= _SETTLED_S).any():
@@ -150,8 +163,12 @@ class Things:
                 since_s = now_s - float(np.median(ages_s))
                 self.all.append(Thing(self._number, cast(Literal["left", "removed"], what), mask, box, since_s, now_s))
             else:
-                self._background[mask] = colour[mask]  # light, or a vehicle: part of the picture from now on
-                self._differs_s[mask] = self._sure_s[mask] = 0.0
+                self._take_over(mask, colour)  # light, or a vehicle
+
+    def _take_over(self, mask: Mask, colour: Floats) -> None:
+        """This is part of the scene from now on."""
+        self._background[mask] = colour[mask]
+        self._differs_s[mask] = self._sure_s[mask] = 0.0
 
     def _may_be_a_thing(self, mask: Mask, box: Floats) -> bool:
         if np.count_nonzero(mask) > _LARGEST * mask.size or np.median(self._sure_s[mask]) < _SURE_S:

@@ -6,7 +6,7 @@ from agent.contract.event import LeftBehind, Removed
 from agent.vision.rules.left_behind import Things
 from drivers.base import Frame
 from tests.support.scripted import ZONE, ScriptedCamera
-from tests.support.vision import Box, Picture, road, sighting, standing_at
+from tests.support.vision import Box, Picture, noisy, road, sighting, standing_at, with_boxes
 
 LEFT = '[[camera.rule]]\nid = "bags"\nkind = "left-behind"\nzone = "plaza"\nafter_s = 20\n'
 REMOVED = '[[camera.rule]]\nid = "barrier"\nkind = "removed"\nzone = "plaza"\nafter_s = 20\n'
@@ -244,6 +244,75 @@ def test_a_picture_that_grows_darker_or_brighter_holds_no_things(factor: float) 
     watched.show(seconds=40)
     assert watched.said(LeftBehind) == []
     assert watched.said(Removed) == []
+
+
+class Watched:
+    """Things alone, looked at twice a second."""
+
+    def __init__(self) -> None:
+        self.things = Things((640, 360))
+        self.still = road(640, 360)
+        self.with_bag = with_boxes(self.still, [BAG], (200, 220, 240))
+        self.n = 0
+        self.mono_s = 0.0
+
+    def look(self, picture: Picture, people: dict[int, Box], seconds: float, *, gain: float = 1.0) -> None:
+        for _ in range(round(2 * seconds)):
+            self.n += 1
+            self.mono_s += 0.5
+            shown = noisy(np.clip(picture * gain, 0, 255).astype(np.uint8), self.n)
+            self.things.update(Frame(shown, self.n, self.mono_s), sighting(people, self.n, self.mono_s))
+
+    def leave_a_bag(self) -> None:
+        self.look(self.still, {}, 10)
+        self.look(self.with_bag, {1: AT_THE_BAG}, 3)
+        self.look(self.with_bag, {}, 10)
+
+
+NEAR_BY = standing_at(395, 262, 40, 110)
+
+
+def test_what_became_part_of_the_scene_is_no_new_thing_to_the_next_who_walks_by() -> None:
+    watched = Watched()
+    watched.leave_a_bag()
+    (thing,) = watched.things.all
+    watched.look(watched.with_bag, {}, 3590 - (watched.mono_s - thing.since_s))
+    assert watched.things.all == [thing]
+    for _ in range(40):
+        watched.look(watched.with_bag, {2: NEAR_BY}, 0.5)
+    watched.look(watched.with_bag, {}, 10)
+    assert watched.things.all == []
+
+
+def test_nights_without_any_light_leave_the_background_as_it_was() -> None:
+    watched = Watched()
+    watched.look(watched.still, {}, 30)
+    before = watched.things._background.copy()
+    for _ in range(10):
+        watched.look(watched.still, {1: AT_THE_BAG}, 60, gain=0.02)
+        watched.look(watched.still, {1: NEAR_BY}, 3)
+    watched.look(watched.still, {}, 10)
+    assert watched.things.all == []
+    assert np.abs(watched.things._background - before).max() < 5.0
+
+
+def test_a_bag_that_lies_there_when_it_grows_dark_lies_there_when_it_is_light_again() -> None:
+    watched = Watched()
+    watched.leave_a_bag()
+    (thing,) = watched.things.all
+    watched.look(watched.with_bag, {}, 600, gain=0.02)
+    assert watched.things.all == [thing]
+    watched.look(watched.with_bag, {}, 30)
+    assert watched.things.all == [thing]
+    watched.look(watched.still, {}, 10)
+    assert watched.things.all == []
+
+
+def test_an_agent_that_starts_in_the_dark_begins_when_it_is_light() -> None:
+    watched = Watched()
+    watched.look(watched.still, {}, 60, gain=0.02)
+    watched.leave_a_bag()
+    assert [thing.what for thing in watched.things.all] == ["left"]
 
 
 def test_many_things_are_bounded_and_an_old_one_becomes_part_of_the_scene() -> None:
