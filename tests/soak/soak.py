@@ -124,6 +124,7 @@ class Soak:
         self.clock = FakeClock(mono_s=1000.0)
         self.books = Books()
         self.held: list[Held] = []
+        self.things_in: Counter[str] = Counter()  # things left behind and removed, as told in each kind of spell
         self.frames = 0
         self.hours = 0
         self.start()
@@ -155,13 +156,18 @@ class Soak:
         tracker and the rules begin anew; and so hides what they did not forget."""
         kind = SPELLS[self.hours % len(SPELLS)]
         began_s = self.clock.mono_s()
+        told = self._things_told()
         for shown in spell(kind, self._rng, shrinks=shrinks):
             self._show(shown, began_s + shown.at_s)
         for at_s in (*range(70, 130, 2), *range(130, int(HOUR_S), 120)):
             self._show(Shown(at_s), began_s + at_s)
         self._evidence.tidy()
+        self.things_in[kind] += self._things_told() - told
         self.hours += 1
         self.clock.sleep(began_s + HOUR_S - self.clock.mono_s())
+
+    def _things_told(self) -> int:
+        return self.books.kinds["left-behind raised"] + self.books.kinds["removed raised"]
 
     def measure(self) -> Held:
         """To be called in rest, where nobody is in view."""

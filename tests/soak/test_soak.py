@@ -37,6 +37,11 @@ def test_a_camera_holds_no_more_after_another_round_of_everything(soak: Soak) ->
     assert [way for way in more if not any(name in way for name in bounded)] == []
 
 
+@pytest.mark.xfail(strict=True, reason="known: false things are told while the picture stutters; README, limits")
+def test_things_are_told_only_where_one_was_left_or_removed(soak: Soak) -> None:
+    assert {spell for spell, told in soak.things_in.items() if told} == {"bag"}
+
+
 def test_no_number_was_used_again_and_no_alert_was_raised_or_cleared_twice(soak: Soak) -> None:
     assert soak.books.wrong == []
     assert soak.books.tracks > 500

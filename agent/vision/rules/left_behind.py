@@ -122,7 +122,7 @@ class Things:
         self._learn(colour / exposure, alike, elapsed_s)
 
     def _wait(self, now_s: float) -> None:
-        """In the dark nothing is to be seen and nothing to be learned: its noise, held against a background of daylight,
+        """In the dark nothing is to be seen and nothing to be learned: its noise, held against a background by day,
         would creep into that. What lay there lies there."""
         self._looked_s = now_s
         for thing in self.all:
