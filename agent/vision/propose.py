@@ -48,8 +48,8 @@ def add_moving_areas(
     """The boxes found, but unsure pieces of a moving area replaced by the area; and areas in which nothing was found.
 
     moving: the share of each found box that moves. expected_xyxy_px: where the objects followed are expected; an area
-    that holds two of them, or one and more, is left to the boxes found; one that holds one, and no box, is that object.
-    An area without a box has the class VEHICLE.
+    that holds two of them, or one and more, is left to the boxes found; one that holds one, and no sure box, is that
+    object. An area that no box speaks for has the class VEHICLE.
     """
     areas, share = _plausible(motion, frame_wh_px)
     if not len(areas):

@@ -44,7 +44,7 @@ _UNSURE_SCORE = 0.4  # more, and it is believed to be an object that another one
 # Standard deviations in units of the object's own size, so that they are the same for near and far; per second where
 # something moves.
 _MEASURED = 0.08
-_START_SPEED = 8.0  # a car at 100 km/h goes six of its lengths in a second, a motorcycle ten
+_START_SPEED = 8.0  # a car at 100 km/h goes six of its lengths in a second, a motorcycle thirteen
 _START_GROWTH = 1.0
 _ACCELERATION = 3.0  # less of it is a vehicle's own than what comes towards the camera, and boxes that breathe
 _MAX_GROWTH = 0.4

@@ -38,12 +38,6 @@ Starter = Callable[..., Uplink]
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
-
-
-@pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
     outbox = Outbox(tmp_path / "outbox.db")
     yield outbox

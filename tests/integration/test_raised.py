@@ -6,7 +6,6 @@ The road is drawn: cars that never end, or none. A rule is told to call any car 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.uplink.settings import Broker
 from tests.support.command import Agent, broker_lines, eventually, write_config
 from tests.support.consumer import Consumer
 from tests.support.mosquitto import PROGRAM, Mosquitto
@@ -56,18 +54,6 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_road(tmp_path_factory.mktemp("empty") / "empty.mp4", 0)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def ioc(broker: Mosquitto) -> Iterator[Consumer]:
-    with Consumer(Broker("127.0.0.1", broker.port)) as consumer:
-        yield consumer
 
 
 def states(ioc: Consumer, kind: str) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,6 @@ MAX_RSS_BYTES = 200_000_000
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_traffic(tmp_path_factory.mktemp("clip") / "traffic.mp4", 2)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def ioc(broker: Mosquitto) -> Iterator[Consumer]:
-    with Consumer(Broker("127.0.0.1", broker.port)) as consumer:
-        yield consumer
 
 
 def crossings(ioc: Consumer) -> Counter[tuple[str, str, str]]:

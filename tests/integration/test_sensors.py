@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.uplink.settings import Broker
 from tests.support.command import Agent, broker_lines, eventually, gateway_agent, write_config
 from tests.support.consumer import Consumer
 from tests.support.mosquitto import PROGRAM, Mosquitto, free_port
@@ -21,18 +19,6 @@ from tests.support.traffic import write_traffic
 
 if PROGRAM is None:
     pytest.skip("no mosquitto; apt-get install mosquitto", allow_module_level=True)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running_broker:
-        yield running_broker
-
-
-@pytest.fixture
-def ioc(broker: Mosquitto) -> Iterator[Consumer]:
-    with Consumer(Broker("127.0.0.1", broker.port)) as consumer:
-        yield consumer
 
 
 def health(ioc: Consumer) -> list[dict[str, Any]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.uplink.settings import Broker
 from drivers.board import ENVIRONMENT
 from tests.support.command import Agent, broker_lines, eventually, gateway_agent, write_config
 from tests.support.consumer import Consumer
@@ -18,18 +16,6 @@ from tests.support.traffic import write_traffic
 
 if PROGRAM is None:
     pytest.skip("no mosquitto; apt-get install mosquitto", allow_module_level=True)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def ioc(broker: Mosquitto) -> Iterator[Consumer]:
-    with Consumer(Broker("127.0.0.1", broker.port)) as consumer:
-        yield consumer
 
 
 @pytest.fixture

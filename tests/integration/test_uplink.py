@@ -49,12 +49,6 @@ def uplink(outbox: Outbox) -> Iterator[Starter]:
         assert link.stop(15.0)
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
-
-
 def at(broker: Mosquitto) -> Broker:
     return Broker("127.0.0.1", broker.port)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from agent.contract.event import Stream
 from agent.uplink import Broker
@@ -41,12 +38,6 @@ class Producer:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(10)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
 
 
 def test_a_killed_agent_loses_nothing_that_was_accepted(broker: Mosquitto, tmp_path: Path) -> None:

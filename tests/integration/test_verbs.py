@@ -18,7 +18,6 @@ import pytest
 from agent.config import DEFAULT_PACK
 from drivers.inference import find_pack
 from tests.support.command import BOX, MIDDLE, Agent, broker_lines, eventually, gateway_agent, write_config
-from tests.support.mosquitto import PROGRAM as MOSQUITTO
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.traffic import write_traffic
 
@@ -258,14 +257,6 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, clip: Path) -
 
 
 # ---- check -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto; apt-get install mosquitto")
-    with Mosquitto(tmp_path / "broker") as running:
-        yield running
 
 
 def test_check_is_content_when_everything_works(tmp_path: Path, clip: Path, broker: Mosquitto) -> None:

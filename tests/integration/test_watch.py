@@ -27,12 +27,6 @@ from tests.support.mosquitto import Mosquitto, free_port
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
-
-
 def arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     watch.add_arguments(parser)

@@ -37,6 +37,7 @@ Mask = npt.NDArray[np.bool_]
 
 _WIDTH_PX = 320
 _EVERY_S = 0.5
+_UNSEEN_S = 1.0  # longer between two looks of a stuttering stream: nobody knows what lay there meanwhile
 _DIFFERS = 22.0  # levels of a colour from the background at least
 _DIFFERS_SHARE = 0.12  # and this share of its brightness: exposure is not the same for bright and dark alike
 _MOVES = 12.0  # levels from the look before
@@ -99,7 +100,7 @@ class Things:
         if not len(self._background):
             self._background, self._last, self._known = colour.copy(), colour, ~covered
             self._began_s = self._looked_s = now_s
-        elapsed_s, self._looked_s = now_s - self._looked_s, now_s
+        elapsed_s, self._looked_s = min(now_s - self._looked_s, _UNSEEN_S), now_s
         self._recent.append((now_s, tracks.boxes_xyxy_px[tracks.confirmed | plain(tracks)]))
         while now_s - self._recent[0][0] > _RECENT_S + _SETTLED_S:
             self._recent.popleft()

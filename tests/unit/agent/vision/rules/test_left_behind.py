@@ -284,6 +284,19 @@ def test_what_became_part_of_the_scene_is_no_new_thing_to_the_next_who_walks_by(
     assert watched.things.all == []
 
 
+def test_two_pictures_seconds_apart_do_not_show_what_lay_there_between_them() -> None:
+    """Of a stream that stutters; somebody slow, who is not found in these two."""
+    watched = Watched()
+    watched.look(watched.still, {}, 10)
+    watched.look(watched.still, {1: AT_THE_BAG}, 3)
+    for _ in range(2):
+        watched.mono_s += 2.5
+        watched.look(watched.with_bag, {}, 0.5)
+    assert watched.things.all == []
+    watched.look(watched.with_bag, {}, 3)
+    assert len(watched.things.all) == 1
+
+
 def test_nights_without_any_light_leave_the_background_as_it_was() -> None:
     watched = Watched()
     watched.look(watched.still, {}, 30)
