@@ -99,6 +99,10 @@ def make_request(key: Key, name: str) -> x509.CertificateSigningRequest:
     return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
 
 
+def request_pem(request: x509.CertificateSigningRequest) -> bytes:
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
 def belong_together(key: Key, certificate: Certificate) -> bool:
     public = certificate.public_key()
     return isinstance(public, ec.EllipticCurvePublicKey) and public == key.public_key()

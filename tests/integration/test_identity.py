@@ -96,6 +96,15 @@ def refused(broker: Broker) -> str:
     return words
 
 
+def is_taken(broker: Broker) -> bool:
+    assert broker.tls is not None
+    try:
+        knock(broker, broker.tls)
+    except CertificateRefused:
+        return False
+    return True
+
+
 def knocked(broker: Broker) -> str:
     assert broker.tls is not None
     with pytest.raises(CertificateRefused) as caught:
@@ -200,13 +209,17 @@ def test_who_has_no_valid_certificate_does_not_come_in(city: City, broker: CityB
 
 def test_a_revoked_box_does_not_come_in_and_the_others_do(city: City, broker: CityBroker) -> None:
     stolen, honest = city.signed("cua-bac/gw-01"), city.signed("cua-bac/gw-02")
-    with Link(broker.seen_by(stolen.folder), client_id="a"):
-        pass
-    city.authority.revoke("cua-bac/gw-01", "key_compromise", now=utc_now())
-    broker.take_crl()
+    at = broker.seen_by(stolen.folder)
+    with Link(at, client_id="a") as link:
+        city.authority.revoke("cua-bac/gw-01", "key_compromise", now=utc_now())
+        broker.take_crl()
+        broker.reload()
+        assert eventually(lambda: not is_taken(at))
+        assert "was revoked" in refused(at)
+        link.publish("gw/v1/cua-bac/gw-01/health", BY)  # the reload does not end what was open
+        assert eventually(lambda: (link.drive(0.05), bool(link.acks))[1])
     broker.restart()
-    assert "was revoked" in knocked(broker.seen_by(stolen.folder))
-    assert "was revoked" in refused(broker.seen_by(stolen.folder))
+    assert "was revoked" in knocked(at)
     assert answer(broker.seen_by(honest.folder), "gw/v1/cua-bac/gw-02/health") < 128
 
 
@@ -390,6 +403,59 @@ def test_a_stolen_certificate_renews_in_no_other_name(serving: City) -> None:
     thief.name = "cua-bac/gw-02"
     with pytest.raises(Unusable, match="is for 'cua-bac/gw-01', the request for 'cua-bac/gw-02'"):
         thief.renew(accepts)
+
+
+# ---- clocks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock_is_set(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool:
+    is_set: bool = request.param
+    for module in ("agent.tls", "agent.identity.identity"):
+        monkeypatch.setattr(f"{module}.machine_clock_is_set", lambda: is_set)
+    return is_set
+
+
+@pytest.mark.parametrize("clock_is_set", [True, False], indirect=True)
+@pytest.mark.parametrize("days_off", [2, -200])
+def test_a_beginning_that_has_not_come_is_forgiven_while_the_clock_is_unset_and_an_end_never(
+    city: City, clock_is_set: bool, days_off: int
+) -> None:
+    """days_off: how far the authority's clock is ahead of ours when it makes its own certificate, of 90 days."""
+    city.ago = timedelta(days=-days_off)
+    with city.serving():
+        city.ago = timedelta()
+        token = city.authority.new_token("cua-bac/gw-01", hours=1, now=utc_now())
+        trust = Trust(ca=city.ca.read_bytes())
+        box = city.box("cua-bac/gw-01")
+        if days_off > 0 and not clock_is_set:
+            assert box.enrol(EstServer(city.server_url), user="", token=token, trust=trust)
+            return
+        with pytest.raises(Unusable, match="not yet valid" if days_off > 0 else "has expired") as caught:
+            box.enrol(EstServer(city.server_url), user="", token=token, trust=trust)
+        assert caught.value.reason == "untrusted"
+
+
+@pytest.mark.parametrize("clock_is_set", [True, False], indirect=True)
+@pytest.mark.parametrize("days_off", [2, -900])
+def test_the_link_to_the_broker_judges_dates_alike(city: City, clock_is_set: bool, days_off: int) -> None:
+    pair = city.authority.server(["localhost"], now=utc_now() + timedelta(days=days_off))
+    box = city.signed("cua-bac/gw-01")
+    with CityBroker(city.folder / "broker", city, pair) as broker:
+        if days_off > 0 and not clock_is_set:
+            assert answer(broker.seen_by(box.folder), "gw/v1/cua-bac/gw-01/health") < 128
+        else:
+            wanted = "not yet valid" if days_off > 0 else "has expired"
+            assert f"certificate was not accepted: certificate {'is ' if days_off > 0 else ''}{wanted}" in refused(
+                broker.seen_by(box.folder)
+            )
+
+
+@pytest.mark.parametrize("clock_is_set", [True, False], indirect=True)
+def test_a_box_whose_clock_is_unset_renews_by_the_authoritys(serving: City, clock_is_set: bool) -> None:
+    box = serving.enrolled("cua-bac/gw-01")
+    serving.ago = -timedelta(days=250)  # they are there already, and for us time has stood still
+    assert box.renew(accepts) is (Outcome.NOT_DUE if clock_is_set else Outcome.RENEWED)
 
 
 # ---- the whole way ---------------------------------------------------------------------------------------------------
