@@ -54,6 +54,8 @@ def test_a_table_becomes_a_folder_for_each_box(city: Authority, tmp_path: Path) 
         card = (folder / "card.html").read_text(encoding="utf-8")
         assert token in card
         assert "https://ca.city:8443" in card
+        assert (folder / "server").read_text() == "https://ca.city:8443\n"
+        assert (folder / "ca.pem").read_bytes() == (city.folder / "ca.pem").read_bytes()
         modes = {
             path.name: path.stat().st_mode & 0o077 for path in folder.iterdir() if path.name in ("token", "card.html")
         }
