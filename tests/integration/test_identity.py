@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.errors import UplinkDown
 from agent.identity import EstServer, Identity, Outcome, Trust, Unusable, Verdict, fingerprint
-from agent.tls import IdentityFolder
+from agent.identity.certificate import make_request, new_key
+from agent.tls import IdentityFolder, client_context
 from agent.uplink import Broker
 from agent.uplink.knock import CertificateRefused, knock
 from agent.uplink.link import Link, Will
@@ -223,6 +227,16 @@ def test_a_revoked_box_does_not_come_in_and_the_others_do(city: City, broker: Ci
     assert answer(broker.seen_by(honest.folder), "gw/v1/cua-bac/gw-02/health") < 128
 
 
+def test_a_broker_whose_list_is_over_takes_nobody_in(city: City, broker: CityBroker) -> None:
+    """Why crl.pem must be fetched by a timer, as README.md says."""
+    at = broker.seen_by(city.signed("cua-bac/gw-01").folder)
+    assert is_taken(at)
+    city.authority.write_crl(now=utc_now() - timedelta(days=91))
+    broker.take_crl()
+    broker.restart()
+    assert not is_taken(at)
+
+
 # ---- at the authority ------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +340,74 @@ def test_a_server_by_another_name_is_not_trusted(city: City) -> None:
                 token="AAAA",
                 trust=Trust(fingerprint=fingerprint(city.authority.root)),
             )
+
+
+def raw(city: City, request: bytes) -> bytes:
+    """What the server says to these bytes, behind TLS."""
+    context = client_context(city.ca)
+    port = int(city.server_url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sock.sendall(request)
+        answer = b""
+        while part := sock.recv(4096):
+            answer += part
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(b"GET /.well-known/est/csrattrs HTTP/1.0\r\n\r\n", 204, id="wishes for requests"),
+        pytest.param(b"GET /crl.pem HTTP/1.0\r\n\r\n", 200, id="the list"),
+        pytest.param(b"GET /../ca.db HTTP/1.0\r\n\r\n", 404, id="a file of the authority"),
+        pytest.param(b"GET /issuing.key HTTP/1.0\r\n\r\n", 404, id="its key"),
+        pytest.param(b"POST /.well-known/est/simpleenroll HTTP/1.0\r\n\r\n", 400, id="no length"),
+        pytest.param(
+            b"POST /.well-known/est/simpleenroll HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n", 400, id="too long"
+        ),
+        pytest.param(
+            b"POST /.well-known/est/simpleenroll HTTP/1.0\r\nContent-Length: -1\r\n\r\n", 400, id="a negative length"
+        ),
+        pytest.param(
+            b"POST /.well-known/est/simpleenroll HTTP/1.0\r\nContent-Length: 4\r\n\r\nMAA=", 400, id="no request"
+        ),
+        pytest.param(b"BREW /pot HTTP/1.0\r\n\r\n", 501, id="another method"),
+    ],
+)
+def test_the_server_answers_whatever_it_is_sent(serving: City, request_: bytes, status: int) -> None:
+    assert raw(serving, request_).split()[1] == str(status).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param("", 401, id="no token"),
+        pytest.param("Authorization: Bearer x", 401, id="another kind of login"),
+        pytest.param("Authorization: Basic ####", 401, id="not base64"),
+        pytest.param("Authorization: Basic Z3c6", 401, id="an empty token"),
+        pytest.param("Authorization: Basic Z3c6eA==", 403, id="a wrong token"),
+    ],
+)
+def test_a_request_without_a_good_token_is_refused(serving: City, headers: str, status: int) -> None:
+    csr = base64.b64encode(make_request(new_key(), "cua-bac/gw-01").public_bytes(Encoding.DER))
+    for what, wanted in (("simpleenroll", status), ("simplereenroll", 401)):
+        head = f"POST /.well-known/est/{what} HTTP/1.0\r\nContent-Length: {len(csr)}\r\n{headers}\r\n\r\n"
+        answer = raw(serving, head.replace("\r\n\r\n\r\n", "\r\n\r\n").encode() + csr)
+        assert answer.split()[1] == str(wanted).encode()
+    assert [one for one in serving.authority.issued() if one.use == "box"] == []
+
+
+def test_who_stalls_in_the_handshake_holds_up_nobody(serving: City) -> None:
+    port = int(serving.server_url.rpartition(":")[2])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    try:
+        serving.enrolled("cua-bac/gw-01")
+    finally:
+        for sock in silent:
+            sock.close()
 
 
 # ---- renewal ---------------------------------------------------------------------------------------------------------
