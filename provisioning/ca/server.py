@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from agent.durable import write_private
 from agent.identity.certificate import pem
-from provisioning.ca.authority import Authority, CaError, Refused
+from provisioning.ca.authority import Authority, CaError, Refused, read_request
 
 _log = logging.getLogger(__name__)
 
@@ -187,9 +186,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         try:
             content = b"".join(self.rfile.read(int(length)).split())
-            return x509.load_der_x509_csr(base64.b64decode(content, validate=True))
-        except (binascii.Error, ValueError, UnsupportedAlgorithm) as exc:
-            self._refuse(HTTPStatus.BAD_REQUEST, f"wanted a PKCS#10 request, DER in base64: {exc}")
+            return read_request(base64.b64decode(content, validate=True))
+        except (binascii.Error, Refused) as exc:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(exc))
             return None
 
     def _token(self) -> str | None:

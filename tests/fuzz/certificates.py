@@ -23,7 +23,7 @@ from agent.identity.certificate import (
     renewal_is_due,
 )
 from agent.identity.est import read_answer
-from provisioning.ca.authority import create
+from provisioning.ca.authority import Refused, create, read_request
 from tests.fuzz.damage import damaged
 from tests.fuzz.run import Outcome, Target
 
@@ -85,4 +85,17 @@ def targets() -> list[Target]:
         renewal_is_due(found.certificate, _NOW)
         return Outcome.TAKEN
 
-    return [Target("est answers", answers), Target("box.pem", pairs)]
+    asked = make_request(key, "cua-bac/gw-01")
+
+    def requests(chance: random.Random) -> Outcome:
+        """The authority's side: a request that was changed is not signed."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                found = read_request(damaged(asked.public_bytes(Encoding.DER), chance, _DER))
+            except Refused:
+                return Outcome.REFUSED
+        assert found.tbs_certrequest_bytes == asked.tbs_certrequest_bytes
+        return Outcome.TAKEN
+
+    return [Target("est answers", answers), Target("box.pem", pairs), Target("est requests", requests)]
