@@ -95,10 +95,17 @@ class Issued:
     revoked: datetime | None
     reason: str | None
 
+    renewed: bool  # a later one of the same name and use is there
+
     def state(self, now: datetime) -> str:
         if self.revoked is not None:
             return f"revoked ({self.reason})"
-        return "expired" if self.until <= now else "valid"
+        if self.until <= now:
+            return "expired"
+        if self.renewed:
+            return "valid, renewed"
+        # Boxes renew by themselves at this time: one that stays so cannot reach us.
+        return "valid, renewal is due" if self.until - now <= (self.until - self.begin) / 3 else "valid"
 
 
 def create(folder: Path, name: str, passphrase: bytes, *, now: datetime) -> Authority:
@@ -259,9 +266,21 @@ class Authority:
             rows = db.execute(
                 "select serial, use, name, from_s, until_s, revoked_s, reason from certificate order by name, from_s"
             ).fetchall()
+            latest = dict(
+                db.execute(
+                    "select use || name, max(from_s) from certificate where revoked_s is null group by use, name"
+                )
+            )
         return [
             Issued(
-                serial, use, name, _time(from_s), _time(until_s), None if revoked is None else _time(revoked), reason
+                serial,
+                use,
+                name,
+                _time(from_s),
+                _time(until_s),
+                None if revoked is None else _time(revoked),
+                reason,
+                from_s < latest.get(use + name, from_s),
             )
             for serial, use, name, from_s, until_s, revoked, reason in rows
         ]

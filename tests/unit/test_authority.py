@@ -197,6 +197,16 @@ def test_only_a_boxs_certificate_is_renewed(city: Authority) -> None:
         city.enrol_again(make_request(new_key(), "a/b"), client, now=NOW)
 
 
+def test_a_box_that_does_not_renew_in_time_is_seen_at_the_centre(city: Authority) -> None:
+    box = enrolled(city, "a/b")
+    later = NOW + timedelta(days=250)
+    assert [one.state(NOW) for one in city.issued()] == ["valid"]
+    assert [one.state(later) for one in city.issued()] == ["valid, renewal is due"]
+    city.enrol_again(make_request(new_key(), "a/b"), box, now=later)
+    assert [one.state(later) for one in city.issued()] == ["valid, renewed", "valid"]
+    assert [one.state(NOW + timedelta(days=366)) for one in city.issued()] == ["expired", "valid"]
+
+
 def test_a_damaged_folder_is_told(city: Authority, tmp_path: Path) -> None:
     with pytest.raises(CaError, match="No such file"):
         Authority(tmp_path / "absent")
