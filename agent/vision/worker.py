@@ -42,9 +42,7 @@ _log = logging.getLogger(__name__)
 _TAKE_TIMEOUT_S = 0.5
 _STORE_AGAIN_S = 1.0
 _AFTER_BUG_S = 1.0
-_STEP_WITHIN_S = (
-    60.0  # one picture through all stages, on a slow board that is hot and swaps; and a store that is tried
-)
+_STEP_WITHIN_S = 60.0  # one picture through all stages, on a slow board that is hot and short of memory
 
 
 class Witness(Protocol):

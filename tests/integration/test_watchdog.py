@@ -329,11 +329,11 @@ def test_the_agent_says_that_it_is_ready_fed_and_stopping_with_no_broker_there(
 
 
 def test_a_watchdogs_signal_leaves_the_place_of_every_thread_in_the_log(tmp_path: Path) -> None:
-    config = write_config(tmp_path, None)
+    config = write_config(tmp_path, write_traffic(tmp_path / "traffic.mp4", 2), camera="loop = true")
     with (tmp_path / "log").open("wb") as log:
         agent = subprocess.Popen([PROGRAM, "run", "--config", config], stderr=log)
     try:
-        assert eventually(lambda: "running: 0 camera(s)" in (tmp_path / "log").read_text())
+        assert eventually(lambda: "running: 1 camera(s)" in (tmp_path / "log").read_text())
         agent.send_signal(signal.SIGABRT)
         assert agent.wait(30) == -signal.SIGABRT
     finally:
