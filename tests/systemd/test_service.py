@@ -24,6 +24,7 @@ from tests.systemd.root import why_not
 pytestmark = pytest.mark.slow
 CLIP = "/srv/traffic.mp4"
 UNIT = "gateway-agent.service"
+CLOCK = "gateway-agent-clock.service"
 SHORT_WATCHDOG_S = 8
 
 
@@ -84,6 +85,10 @@ def states(ioc: Consumer) -> list[dict[str, Any]]:
     return [fields for topic, fields in list(ioc.other) if topic == "gw/v1/test/gw/state"]
 
 
+def health(ioc: Consumer) -> list[dict[str, Any]]:
+    return [fields for topic, fields in list(ioc.other) if topic == "gw/v1/test/gw/health"]
+
+
 def is_alive(box: Machine, ioc: Consumer) -> bool:
     """It tells of a car that it has seen now."""
     before = crossings(ioc)
@@ -99,6 +104,26 @@ def main_pid(box: Machine) -> int:
 
 
 # ---- the start -------------------------------------------------------------------------------------------------------
+
+
+def test_it_starts_with_the_box_which_waits_neither_for_a_network_nor_for_a_clock(box: Machine) -> None:
+    assert box.run("systemctl", "is-active", UNIT, CLOCK).split() == ["active", "active"]
+    assert box.ask("systemctl", "is-system-running").stdout.strip() == "running"
+    assert box.ask("systemctl", "list-jobs", "--no-legend").stdout.strip() == ""
+
+
+def test_what_happens_is_dated_once_the_clock_is_set(running: Machine, ioc: Consumer) -> None:
+    """Whether this machine's own is, is no matter: timedatectl is one of the test's."""
+    answer = running.root / "usr/local/bin/timedatectl"
+    answer.write_text("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo yes\n")
+    answer.chmod(0o755)
+    running.run("systemctl", "restart", CLOCK)
+    assert eventually(lambda: [pulse["clock_trusted"] for pulse in health(ioc)[-1:]] == [True])
+    assert running.run("systemctl", "show", "--property=SubState", "--value", CLOCK).strip() == "exited"
+    answer.write_text("#!/bin/sh\necho no\n")
+    running.run("systemctl", "restart", CLOCK)  # its file is gone, as after a boot
+    assert eventually(lambda: [pulse["clock_trusted"] for pulse in health(ioc)[-1:]] == [False])
+    answer.unlink()
 
 
 def test_a_start_is_over_when_the_agent_is_ready_and_an_alert_reaches_the_broker(
@@ -158,6 +183,16 @@ def test_systemd_has_nothing_to_say_about_the_installed_units(running: Machine) 
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     done = running.ask("systemd-analyze", "security", "--threshold=15", "--no-pager", UNIT)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_box_without_a_certificate_has_nothing_to_renew_and_no_failed_unit(running: Machine) -> None:
+    running.run("systemctl", "start", "gateway-agent-renew.service")
+    assert running.show("Result", "gateway-agent-renew.service") == "success"
+    timers = running.run("systemctl", "list-timers", "--no-legend", "--no-pager", "gateway-agent-*")
+    assert {word for word in timers.split() if word.endswith(".timer")} == {
+        "gateway-agent-renew.timer",
+        "gateway-agent-selftest.timer",
+    }
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
