@@ -308,7 +308,14 @@ def test_a_flood_of_lines_is_cut(running: Machine) -> None:
     assert burst / 2 < running.journal().count(": flood ") < 3 * burst < 5000
 
 
+def test_the_log_of_the_box_has_a_bound(box: Machine) -> None:
+    said = box.run("journalctl", "--boot", "--no-pager", "--output=cat", "_COMM=systemd-journal")
+    assert "max 200.0M" in said  # of the disk, as journald has understood it
+    assert [line for line in said.splitlines() if "gateway-agent.conf" in line] == []  # and nothing it did not
+
+
 def test_a_stop_is_a_good_end(running: Machine, ioc: Consumer) -> None:
+    assert is_alive(running, ioc)
     running.run("systemctl", "stop", UNIT)
     assert running.show("Result") == "success"
     assert running.show("ActiveState") == "inactive"
