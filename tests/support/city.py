@@ -3,6 +3,7 @@ it up, both on loopback."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,8 +99,7 @@ class CityBroker(Mosquitto):
     def __init__(self, folder: Path, city: City, pair: Pair) -> None:
         super().__init__(folder)
         self._city = city
-        (folder / "server.key").write_bytes(pair.pem())
-        (folder / "server.crt").write_bytes(pem(pair.certificates))
+        self.show(pair)
         (folder / "ca.pem").write_bytes(city.ca.read_bytes())
         (folder / "acl").write_bytes((TEMPLATES / "acl").read_bytes())
         shipped = (TEMPLATES / "mosquitto.conf").read_text(encoding="utf-8")
@@ -113,8 +113,17 @@ class CityBroker(Mosquitto):
         self._config.write_text("\n".join([*ours, shipped]))
         self.take_crl()
 
+    def show(self, pair: Pair) -> None:
+        """As its own certificate, from the next start on."""
+        (self.folder / "server.key").write_bytes(pair.pem())
+        (self.folder / "server.crt").write_bytes(pem(pair.certificates))
+
     def take_crl(self) -> None:
         (self.folder / "crl.pem").write_bytes((self._city.folder / "ca" / "crl.pem").read_bytes())
+
+    def reload(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def restart(self) -> None:
         self.stop()
