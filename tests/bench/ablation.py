@@ -78,6 +78,11 @@ PARTS: dict[str, tuple[dict[str, str], Off]] = {
     "standing": ({}, replacing("agent.vision.track._STANDING_S", 0.0)),
     "travellers": ({}, replacing("agent.vision.track._TRAVELLED", np.inf)),
     "found two in five": ({}, replacing("agent.vision.track._FOUND", 0.0)),
+    "lost pieces": ({}, replacing("agent.vision.track.Tracker._completed", lambda self, rows, boxes: boxes)),
+    "erratic": (
+        {},
+        replacing("agent.vision.track.Tracker._erratic", lambda self: np.zeros(len(self._state.ids), np.bool_)),
+    ),
     "margin at the line": ({}, _no_margin),
     "two bodies": ({}, replacing("agent.vision.rules.crossing._Body.is_same", lambda self, other: False)),
     "lying over": ({}, replacing("agent.vision.rules.crossing._SAME_PLACE", np.inf)),
