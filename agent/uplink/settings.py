@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.contract.topics import BoxTopics
 from agent.contract.wire import Form
 from agent.errors import ConfigError
+from agent.secret_file import warn_if_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate is not None:
             try:
+                warn_if_open(self.key or self.certificate)
                 context.load_cert_chain(self.certificate, self.key)
             except (ssl.SSLError, OSError) as exc:
                 raise ConfigError(f"{self.certificate} with key {self.key}: {exc}; do they belong together?") from exc
@@ -64,6 +66,7 @@ class Login:
         if self.password_file is None:
             return None
         try:
+            warn_if_open(self.password_file)
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{self.password_file}: cannot read the broker's password: {exc}") from exc

@@ -6,15 +6,13 @@ Reads and opens, changes nothing, and may be run beside a running service (a USB
 from __future__ import annotations
 
 import argparse
-import os
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
-from agent import app, config
-from agent.camera import make_driver, read_credentials, wants_evidence
+from agent import app, config, probes
+from agent.camera import wants_evidence
 from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.errors import UplinkDown
@@ -22,12 +20,8 @@ from agent.ops.strain import sentences, what_is_wrong
 from agent.ops.words import say
 from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
-from agent.uplink.subscriber import Subscriber
 from drivers.base import CameraRefused, DriverError, Output, Reading, Sensor, SensorInvalid
 from drivers.board import board
-
-_FIRST_FRAME_S = 12.0
-_SENSOR_HANGS_S = 15.0  # beyond its own timeout
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,22 +78,17 @@ def _board(hot_c: float) -> int:
 
 
 def _camera(camera: CameraConfig) -> bool:
-    driver = make_driver(camera, read_credentials(camera))
-    began_s = time.monotonic()
     try:
-        granted = driver.open()
-        frame = driver.read(_FIRST_FRAME_S)
+        seen = probes.look(camera)
     except CameraRefused as exc:
         print(say("camera-refused", id=camera.id, why=_tail(exc, f"camera {camera.id}")))
         return False
     except DriverError as exc:
         print(say("camera-bad", id=camera.id, why=_tail(exc, f"camera {camera.id}")))
         return False
-    finally:
-        driver.close()
-    width, height = frame.size_wh_px
-    seconds = time.monotonic() - began_s
-    print(say("camera-ok", id=camera.id, width=width, height=height, codec=granted.codec, seconds=seconds))
+    width, height = seen.size_wh_px
+    codec = seen.granted.codec
+    print(say("camera-ok", id=camera.id, width=width, height=height, codec=codec, seconds=seen.seconds))
     asked = (camera.width_px, camera.height_px)
     if None not in asked and asked != (width, height):
         print(say("camera-differs", id=camera.id, asked=f"{asked[0]} x {asked[1]}", granted=f"{width} x {height}"))
@@ -109,42 +98,22 @@ def _camera(camera: CameraConfig) -> bool:
 
 
 def _sensor(driver: Sensor, watch: SensorWatch) -> bool:
-    """Asked once, in a thread: a driver that hangs must not keep a technician on the pole."""
-    found: list[Reading] = []
-    failed: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            driver.open()
-            found.extend(driver.read(watch.timeout_s))
-        except Exception as exc:  # told below, where it can be told
-            failed.append(exc)
-        finally:
-            driver.close()
-
-    thread = threading.Thread(target=ask, daemon=True)
-    began_s = time.monotonic()
-    thread.start()
-    thread.join(watch.timeout_s + _SENSOR_HANGS_S)
-    seconds = time.monotonic() - began_s
-    if thread.is_alive():
-        print(say("sensor-hangs", id=driver.sensor_id, seconds=seconds))
+    answer = probes.ask(driver, watch)
+    if answer.hangs:
+        print(say("sensor-hangs", id=driver.sensor_id, seconds=answer.seconds))
         return False
-    if failed and not isinstance(failed[0], DriverError):
-        raise failed[0]  # a bug in the driver is no answer of the sensor's
-    if failed:
-        said = _tail(failed[0], f"sensor {driver.sensor_id}")
-        is_absurd = isinstance(failed[0], SensorInvalid)
+    if answer.failed is not None:
+        said = _tail(answer.failed, f"sensor {driver.sensor_id}")
+        is_absurd = isinstance(answer.failed, SensorInvalid)
         print(say("sensor-absurd" if is_absurd else "sensor-bad", id=driver.sensor_id, why=said))
         return False
-    if not found:
-        print(say("sensor-quiet", id=driver.sensor_id, seconds=seconds))
+    if not answer.readings:
+        print(say("sensor-quiet", id=driver.sensor_id, seconds=answer.seconds))
         return True
-    wrong = [f"{reading.quantity}: {why}" for reading in found if (why := watch.judge(reading)) is not None]
-    if wrong:
-        print(say("sensor-absurd", id=driver.sensor_id, why="; ".join(wrong)))
+    if answer.absurd:
+        print(say("sensor-absurd", id=driver.sensor_id, why="; ".join(answer.absurd)))
         return False
-    print(say("sensor-ok", id=driver.sensor_id, values=", ".join(_value(reading) for reading in found)))
+    print(say("sensor-ok", id=driver.sensor_id, values=", ".join(_value(reading) for reading in answer.readings)))
     return True
 
 
@@ -157,41 +126,24 @@ def _value(reading: Reading) -> str:
 
 def _output(output: Output) -> bool:
     try:
-        output.open()
+        probes.take(output)
     except DriverError as exc:
         print(say("output-bad", id=output.output_id, why=_tail(exc, f"output {output.output_id}")))
         return False
-    finally:
-        output.close()
     print(say("output-ok", id=output.output_id))
     return True
 
 
 def _outbox(path: Path) -> bool:
-    folder, why = _why_not(path.parent)
-    print(say("outbox-bad", path=path, why=why) if why else say("outbox-ok", path=path, mb=_free_mb(folder)))
+    folder, why = probes.why_not_writable(path.parent)
+    print(say("outbox-bad", path=path, why=why) if why else say("outbox-ok", path=path, mb=probes.free_mb(folder)))
     return why is None
 
 
 def _evidence(path: Path) -> bool:
-    folder, why = _why_not(path)
-    print(say("evidence-bad", path=path, why=why) if why else say("evidence-ok", path=path, mb=_free_mb(folder)))
+    folder, why = probes.why_not_writable(path)
+    print(say("evidence-bad", path=path, why=why) if why else say("evidence-ok", path=path, mb=probes.free_mb(folder)))
     return why is None
-
-
-def _why_not(folder: Path) -> tuple[Path, str | None]:
-    """The nearest folder there is, and why nothing can be written or made in it; None if it can."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    if not there.is_dir():
-        return there, f"{there} is not a folder"
-    if not os.access(there, os.W_OK | os.X_OK):
-        return there, f"this user may not write in {there}"
-    return there, None
-
-
-def _free_mb(folder: Path) -> int:
-    space = os.statvfs(folder)
-    return space.f_bavail * space.f_frsize // 1_000_000
 
 
 def _brokers(settings: Config) -> int:
@@ -204,9 +156,8 @@ def _brokers(settings: Config) -> int:
     problems = 0
     for broker in uplink.brokers:
         try:
-            # Under a name of its own: with the service's name it would throw the running service out.
-            with Subscriber(broker, [uplink.topics.state], login=uplink.login):
-                print(say("broker-ok", broker=broker))
+            probes.log_in(broker, uplink)
+            print(say("broker-ok", broker=broker))
         except UplinkDown as exc:
             problems += 1
             print(say("broker-bad", broker=broker, why=_tail(exc, str(broker))))
