@@ -37,7 +37,7 @@ def in_connecting(exc: OSError, broker: Broker, now: datetime) -> Finding:
     if isinstance(exc, ConnectionRefusedError):
         return finding("broker-closed", name, host=broker.host, port=broker.port)
     if isinstance(exc, ConnectionError):
-        return finding("broker-no-mqtt", name, host=broker.host, port=broker.port, why=exc.strerror or exc)
+        return finding("broker-tls", name, why=exc.strerror or exc)
     return finding("broker-no-way", name, host=broker.host, why=exc.strerror or exc)
 
 
@@ -50,13 +50,16 @@ def in_logging_in(exc: Exception, broker: Broker, site: str, box: str) -> Findin
         # Some say so for a wrong password too: the words of the answer show at which step it was.
         kind = "broker-not-authorised" if "subscription" in why else "broker-login"
         return finding(kind, name, why=why, site=site, box=box)
-    alert = next((cause for cause in _causes(exc) if isinstance(cause, ssl.SSLError)), None)
-    if alert is not None:  # TLS 1.3 says only now that it does not take our certificate
-        kind = "broker-cert-of-ours" if _is_about_ours(alert) else "broker-tls"
-        return finding(kind, name, why=alert.reason or alert)
     if (isinstance(exc, NoAnswer) and broker.tls is None) or "CONNECT" in why or "not MQTT" in why:
         return finding("broker-no-mqtt", name, host=broker.host, port=broker.port, why=why)
     return finding("broker-other", name, why=why)
+
+
+def in_delivering(error: str, broker: Broker, site: str, box: str) -> Finding:
+    """error: what the running service's link says while it is connected."""
+    if "not authorised" in error or "refused the subscription" in error:
+        return finding("broker-not-authorised", str(broker), why=error, site=site, box=box)
+    return finding("broker-other", str(broker), why=error)
 
 
 def in_certificate(der: bytes, broker: Broker, now: datetime) -> Iterator[Finding]:
@@ -82,12 +85,6 @@ def _is_about_ours(exc: ssl.SSLError) -> bool:
     """An alert is what the other side says; these are about the certificate that we showed, or did not."""
     reason = exc.reason or ""
     return "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE", "ACCESS"))
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__
 
 
 def _short(when: datetime) -> str:

@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(told: list[Finding], problems: int) -> None:
     for one in told:
-        print(say(f"doctor-{'problem' if one.level == 'problem' else 'note'}", about=one.about, found=one.found))
+        is_problem = one.level == "problem"
+        print(say("doctor-problem" if is_problem else "doctor-note", about=one.about, found=one.found))
         print(say("doctor-wanted", wanted=one.wanted))
         print(say("doctor-todo", todo=one.todo))
     print(say("problems", n=problems) if problems else say("all-fine"))
@@ -181,13 +182,14 @@ class Examination:
         if self.settings is not None:
             folders = [self.settings.outbox.path.parent, self.settings.evidence.path, *folders]
         self.findings += machine.disks(folders)
-        self.findings += machine.disk_errors(this.sysfs)
+        ours = machine.devices(folders, this.sysfs)
+        self.findings += machine.disk_errors(this.sysfs, ours)
         self.findings += machine.memory()
         self.kernel = machine.kernel_log()
         if self.kernel is None:
             self._blind.append("/dev/kmsg")
         else:
-            told = [one for one in machine.in_kernel_log(self.kernel) if one not in self.findings]
+            told = [one for one in machine.in_kernel_log(self.kernel, ours) if one not in self.findings]
             self.findings += told
         self._clock()
 
@@ -272,7 +274,9 @@ class Examination:
         else:
             yield from link_trouble.in_certificate(certificate, broker, now)
         if self._is_connected_to(name):
-            return  # with some brokers a second connection ends the first
+            # With some brokers a second connection ends the first: the service's word has to do.
+            yield from self._refused_by(broker, uplink)
+            return
         try:
             probes.log_in(broker, uplink)
         except ConfigError as exc:
@@ -285,6 +289,13 @@ class Examination:
     def _is_connected_to(self, broker: str) -> bool:
         link = self.health.link if self.is_at_work and self.health else None
         return link is not None and link.state == "up" and link.broker == broker
+
+    def _refused_by(self, broker: Broker, uplink: UplinkSettings) -> Iterator[Finding]:
+        """What the broker that the service is connected to does not take, as long as something waits for it."""
+        assert self.health is not None
+        error = self.health.link.error if self.health.link else None
+        if error and self.health.outbox is not None and self.health.outbox.rows:
+            yield link_trouble.in_delivering(error, broker, uplink.site, uplink.box)
 
     def _camera(self, camera: CameraConfig) -> Iterator[Finding]:
         """Tried only if the service does not say that it has pictures."""

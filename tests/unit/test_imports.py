@@ -28,6 +28,7 @@ MAY: dict[str, set[str]] = {
     "agent.alive": {"agent.clock"},
     "agent.sharpness": set(),
     "agent.durable": set(),
+    "agent.secret_file": set(),
     "agent.memory": {"agent.durable"},
     "agent.raised": {*SEAMS, "agent.durable", "agent.contract"},
     "agent.contract": SEAMS,
@@ -36,7 +37,7 @@ MAY: dict[str, set[str]] = {
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
     "agent.evidence": {*SEAMS, "agent.durable", "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
-    "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox"},
+    "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox"},
     "agent.config_table": {"agent.contract"},
     "agent.config_sensors": {"agent.config_table", "drivers", "drivers.sensors"},
     "agent.config": {
