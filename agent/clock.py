@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-# systemd-timesyncd and chrony's systemd unit touch this file at the first synchronisation after boot.
-_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
+# Made at the first synchronisation after boot: by systemd-timesyncd; and by gateway-agent-clock.service, which asks the
+# kernel for those whom a sandbox forbids to.
+_SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/gateway-agent-clock/synchronized"))
 _log = logging.getLogger(__name__)
 EARLIEST_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 """Before this program was written: a clock that says so is wrong."""
@@ -117,13 +118,13 @@ class SystemClock:
 
     def stamp(self) -> Stamp:
         mono_s = time.monotonic()
-        trusted = _synchronised()
+        trusted = machine_clock_is_set()
         offered_ms = None if trusted else self._offered.wall_ms(mono_s)
         wall_ms = time.time_ns() // 1_000_000 if offered_ms is None else offered_ms
         return Stamp(wall_ms, int(mono_s * 1000), trusted or offered_ms is not None)
 
     def trusted(self) -> bool:
-        return _synchronised() or self._offered.wall_ms(time.monotonic()) is not None
+        return machine_clock_is_set() or self._offered.wall_ms(time.monotonic()) is not None
 
     def offer(self, utc_ms: int, mono_s: float, source: str) -> None:
         self._offered.offer(utc_ms, mono_s, source)
@@ -157,12 +158,13 @@ class FakeClock:
         self.offers.append((utc_ms, mono_s, source))
 
 
-def _synchronised() -> bool:
-    return _SYNCHRONISED.exists() or _kernel_says_synchronised()
+def machine_clock_is_set() -> bool:
+    """NTP has set the clock that the whole machine goes by, TLS too: a receiver's time is for our stamps alone."""
+    return any(path.exists() for path in _SYNCHRONISED) or _kernel_says_synchronised()
 
 
 def _kernel_says_synchronised() -> bool:
     """adjtimex with no mode bits only reads; its return value 5 (TIME_ERROR) means no one disciplines the clock."""
     buffer = ctypes.create_string_buffer(512)  # struct timex is 208 bytes on 64-bit Linux; zero = read only
     state = int(_LIBC.adjtimex(buffer))
-    return 0 <= state < 5  # -1: a sandbox forbids the call; then only the file above can tell
+    return 0 <= state < 5  # -1: a sandbox forbids the call; then only the files above can tell
