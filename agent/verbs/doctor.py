@@ -39,6 +39,7 @@ from agent.outbox.show import Figures, figures
 from agent.secret_file import open_mode
 from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
+from agent.tls import IdentityFolder
 from agent.uplink import Broker, UplinkSettings
 from drivers.base import (
     CameraRefused,
@@ -230,10 +231,12 @@ class Examination:
                 continue
             if mode is not None:
                 self.findings.append(finding("secret-open", str(path), path=path, mode=mode))
-        for broker in settings.broker:
-            for file in (broker.cert_file, broker.ca_file):
-                if file is not None:
-                    self.findings += certificates.judge_file(file, now)
+        identity = IdentityFolder(settings.box.identity)
+        self.findings += certificates.judge_own(identity.pair, now, f"{settings.box.site}/{settings.box.id}")
+        for file in {broker.cert_file for broker in settings.broker if broker.cert_file}:
+            self.findings += certificates.judge_own(file, now)
+        for file in {identity.ca, *(broker.ca_file for broker in settings.broker if broker.ca_file)}:
+            self.findings += certificates.judge_authorities(file, now)
 
     def _store(self, settings: Config) -> None:
         path = settings.outbox.path
@@ -272,7 +275,10 @@ class Examination:
         if certificate is None:
             yield finding("broker-plain", name)
         else:
-            yield from link_trouble.in_certificate(certificate, broker, now)
+            dated = list(link_trouble.in_certificate(certificate, broker, now))
+            yield from dated
+            if any(one.level == "problem" for one in dated):
+                return
         if self._is_connected_to(name):
             # With some brokers a second connection ends the first: the service's word has to do.
             yield from self._refused_by(broker, uplink)
@@ -285,6 +291,10 @@ class Examination:
             # else the password's file: told among the secrets
         except UplinkDown as exc:
             yield link_trouble.in_logging_in(exc, broker, uplink.site, uplink.box)
+        else:
+            link = self.health.link if self.is_at_work and self.health else None
+            if link is not None and link.state == "down" and link.error and name in link.error:
+                yield link_trouble.in_delivering(link.error, broker, uplink.site, uplink.box)
 
     def _is_connected_to(self, broker: str) -> bool:
         link = self.health.link if self.is_at_work and self.health else None
@@ -349,6 +359,8 @@ def secret_files(settings: Config) -> list[Path]:
     """Every file with a password or a key that the configuration names, each once."""
     named = [camera.credentials_file for camera in settings.camera]
     named += [settings.uplink.password_file, *(broker.key_file for broker in settings.broker)]
+    pair = IdentityFolder(settings.box.identity).pair
+    named += [pair] if pair.exists() else []
     return list(dict.fromkeys(path for path in named if path is not None))
 
 

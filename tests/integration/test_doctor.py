@@ -291,7 +291,7 @@ def test_each_way_in_which_a_broker_can_refuse_is_told_apart(tmp_path: Path, dea
 
 
 def test_a_broker_that_lets_us_in_and_takes_nothing_is_told(tmp_path: Path) -> None:
-    """As mosquitto does with a box whose topics are not in its access list: it refuses each message, and nothing else."""
+    """As mosquitto does with a box whose topics are not in its access list: it refuses each message and hangs up."""
     rights = tmp_path / "access-list"
     rights.write_text("topic readwrite gw/v1/elsewhere/#\n")
     rights.chmod(0o644)
