@@ -142,6 +142,11 @@ def in_kernel_log(messages: list[str], ours: frozenset[str]) -> Iterator[Finding
         yield finding("power-was-low")
 
 
+def model(path: Path = Path("/proc/device-tree/model")) -> str | None:
+    """What the board calls itself: "Raspberry Pi 4 Model B Rev 1.4"."""
+    return _text(path).strip("\0") or None
+
+
 def _is_about(message: str, ours: frozenset[str]) -> bool:
     """mmc0 is the slot of a card: one that has trouble there is ours if anything is on a card."""
     if message.startswith("mmc"):

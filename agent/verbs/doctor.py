@@ -11,11 +11,9 @@ import argparse
 import json
 import os
 import platform
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -24,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__, app, config, probes
-from agent.camera import read_credentials, wants_evidence
+from agent.camera import wants_evidence
 from agent.clock import EARLIEST_MS, SystemClock
 from agent.config import CameraConfig, Config
 from agent.contract.box import Health, SensorHealth
 from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.ops import certificates, link_trouble, machine, service
-from agent.ops.bundle import GONE, Bundle, Redactor
+from agent.ops.bundle import GONE, Bundle, Redactor, known_secrets
 from agent.ops.findings import Finding, finding, in_order
 from agent.ops.health import pulse_path, read_pulse
 from agent.ops.strain import what_is_wrong
@@ -59,8 +57,6 @@ _AT_ONCE = 4  # cameras and brokers that do not answer are waited for side by si
 _OUTBOX_FULL, _OUTBOX_OLD_H = 0.8, 6.0
 _PULSES = 3  # as many may be missed before the last one counts for nothing
 _LATE_S = 20.0
-_SECRET_NAME = re.compile(r"(?i)pass|secret|token|key|cred|pwd")  # of an environment variable
-_LONG_ENOUGH = 6  # "=1" and "=sub" are no logins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -442,7 +438,7 @@ def _taken(output: Output) -> Iterator[Finding]:
 def _write_bundle(seen: Examination, path: Path) -> None:
     """Raises GatewayError if it cannot be written."""
     settings = seen.settings
-    bundle = Bundle(Redactor(known_secrets(settings)))
+    bundle = Bundle(Redactor(known_secrets(seen.config_path)))
     bundle.add("doctor.json", _json(seen.as_json()))
     bundle.add("versions.json", _json(_versions()))
     if settings is not None:
@@ -457,31 +453,6 @@ def _write_bundle(seen: Examination, path: Path) -> None:
     if journal is not None:
         bundle.add("journal.txt", journal)
     bundle.write(path)
-
-
-def known_secrets(settings: Config | None, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Every secret that this box knows of, as far as this user may read it."""
-    secrets = [value for name, value in environment.items() if _SECRET_NAME.search(name)]
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    files = sorted(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
-    if settings is None:
-        return [*secrets, *_read(files)]
-    for camera in settings.camera:
-        # What stands in an address behind a "=" may be a login in a form of the maker's own.
-        secrets += [value for value in re.findall(r"=([^&]+)", camera.source) if len(value) >= _LONG_ENOUGH]
-        try:
-            login = read_credentials(camera)
-        except ConfigError:
-            continue  # told as a finding; what is in the file counts below
-        if login is not None:
-            secrets += [login.password, f"{login.user}:{login.password}"]
-    return [*secrets, *_read([*files, *secret_files(settings)])]
-
-
-def _read(files: Sequence[Path]) -> Iterator[str]:
-    for file in files:
-        with suppress(OSError):
-            yield file.read_text(encoding="utf-8", errors="replace")
 
 
 def without_options(data: Any) -> Any:
@@ -505,7 +476,7 @@ def _versions() -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME") if Path("/etc/os-release").exists() else None,
-        "board": next((text.strip("\0\n") for text in _read([Path("/proc/device-tree/model")])), None),
+        "board": machine.model(),
         "packs": list_packs(),
         "libraries": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
     }
