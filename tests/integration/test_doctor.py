@@ -104,7 +104,7 @@ def test_a_hot_board_and_what_it_has_gone_through_are_told(tmp_path: Path) -> No
     sysfs = FakeSysfs(tmp_path / "sys")
     sysfs.heat(83.0)
     sysfs.firmware(0x50000)  # has been throttled and undervolted, is not now
-    config = write_config(tmp_path, None, more='[[sensor]]\nid = "t"\ndriver = "hwmon"\npath = "/none"')
+    config = write_config(tmp_path, None, more='[[sensor]]\nid = "t"\ndriver = "hwmon"\npath = "/none/temp1_input"')
     told = doctor(config, GATEWAY_AGENT_SYSFS=str(sysfs.root))
     assert about(told, "board", "power") == {"": ["board-hot", "power-was-low", "board-was-slowed"]}
     assert words(told, "board-hot") == "the processor is at 83 °C; the agent looks less often"
