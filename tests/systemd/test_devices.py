@@ -106,6 +106,7 @@ def test_names_of_chips_lead_to_their_nodes(guest: Guest) -> None:
     assert guest.run(f"stat -L -c '%G %a' {link}").strip() == "gpio 660"
     (bus,) = names(guest, "/dev/i2c-*")[-1:]
     assert guest.run(f"stat -c '%G %a' {bus}").strip() == "i2c 660"
+    assert guest.run("journalctl --unit=systemd-udevd --output=cat | grep 60-gateway-agent || true") == ""
 
 
 def test_who_takes_too_much_memory_is_ended_and_the_box_goes_on(guest: Guest, tmp_path: Path) -> None:

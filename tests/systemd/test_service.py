@@ -176,6 +176,27 @@ def test_a_network_camera_has_its_decoder_in_the_sandbox(running: Machine, broke
         assert "drivers.cameras.decoder_child cam" in processes
 
 
+def test_a_login_may_be_a_credential_of_systemds(running: Machine, broker: Mosquitto) -> None:
+    """A file of root's; the service gets a copy in memory, and no right to the file."""
+    skip_without_gstreamer()
+    secret = running.root / "root/north.toml"
+    secret.write_text('user = "viewer"\npassword = "Kh0ng-ai-biet"\n', encoding="utf-8")
+    secret.chmod(0o600)
+    given = f"/run/credentials/{UNIT}/north.toml"
+    running.drop_in("credential", "[Service]\nLoadCredential=north.toml:/root/north.toml\n")
+    try:
+        with RtspServer(login="viewer:Kh0ng-ai-biet") as camera:
+            more = f'credentials_file = "{given}"'
+            running.configure(camera_and_broker(source=camera.url(), broker_port=broker.port, more=more))
+            running.run("systemctl", "restart", UNIT)
+            assert eventually(lambda: running.show("StatusText") == "1 of 1 cameras, broker up")
+            processes = running.run("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || true")
+    finally:
+        running.remove_drop_in("credential")
+    assert "Kh0ng-ai-biet" not in processes
+    assert "Kh0ng-ai-biet" not in running.journal("--output=export")
+
+
 def test_systemd_has_nothing_to_say_about_the_installed_units(running: Machine) -> None:
     names = running.run("sh", "-c", "cd /etc/systemd/system && ls gateway-agent*.service gateway-agent*.timer").split()
     assert UNIT in names
@@ -287,7 +308,14 @@ def test_a_flood_of_lines_is_cut(running: Machine) -> None:
     assert burst / 2 < running.journal().count(": flood ") < 3 * burst < 5000
 
 
+def test_the_log_of_the_box_has_a_bound(box: Machine) -> None:
+    said = box.run("journalctl", "--boot", "--no-pager", "--output=cat", "_COMM=systemd-journal")
+    assert "max 200.0M" in said  # of the disk, as journald has understood it
+    assert [line for line in said.splitlines() if "gateway-agent.conf" in line] == []  # and nothing it did not
+
+
 def test_a_stop_is_a_good_end(running: Machine, ioc: Consumer) -> None:
+    assert is_alive(running, ioc)
     running.run("systemctl", "stop", UNIT)
     assert running.show("Result") == "success"
     assert running.show("ActiveState") == "inactive"
