@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from agent.durable import write_private
 from agent.identity.certificate import pem
-from provisioning.ca.authority import Authority, CaError, Refused
+from provisioning.ca.authority import Authority, CaError, Refused, read_request
 
 _log = logging.getLogger(__name__)
 
@@ -187,9 +186,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         try:
             content = b"".join(self.rfile.read(int(length)).split())
-            return x509.load_der_x509_csr(base64.b64decode(content, validate=True))
-        except (binascii.Error, ValueError, UnsupportedAlgorithm) as exc:
-            self._refuse(HTTPStatus.BAD_REQUEST, f"wanted a PKCS#10 request, DER in base64: {exc}")
+            return read_request(base64.b64decode(content, validate=True))
+        except (binascii.Error, Refused) as exc:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(exc))
             return None
 
     def _token(self) -> str | None:
@@ -225,6 +224,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _what(self) -> str:
         return f"{_who(self.client_address)} {self.path.removeprefix(_EST)[:60]!r}"
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The time by which certificates are made: a box whose clock is not set goes by it."""
+        return super().date_time_string(int(self.server.now().timestamp() if timestamp is None else timestamp))
 
     def log_message(self, format: str, *args: object) -> None:
         _log.debug("%s: %s", _who(self.client_address), format % args)

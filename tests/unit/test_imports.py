@@ -37,7 +37,9 @@ MAY: dict[str, set[str]] = {
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
     "agent.evidence": {*SEAMS, "agent.durable", "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
-    "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox"},
+    "agent.tls": {*SEAMS, "agent.secret_file"},
+    "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
+    "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
     "agent.config_table": {"agent.contract"},
     "agent.config_sensors": {"agent.config_table", "drivers", "drivers.sensors"},
     "agent.config": {
@@ -70,6 +72,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),
     "iotcore": (),
+    "cryptography": ("agent.identity", "agent.tls"),
     "pymodbus": ("drivers.sensors.modbus_wire",),
     "serial": ("drivers.sensors.serial_port",),
     "pynmea2": ("drivers.sensors.nmea",),
