@@ -15,6 +15,7 @@ from agent.contract.event import BoxStrained, Lasting, SensorAlert
 from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
+from agent.ops import commissioning
 from agent.ops.health import HealthReport
 from agent.ops.strain import Strain
 from agent.outbox import Outbox
@@ -79,6 +80,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         sensing=sensing,
     )
     _resume(raised, put, workers, sensing, strain)
+    commissioning.take_up(commissioning.beside(config.outbox.path), put, evidence, clock)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
     else:

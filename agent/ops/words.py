@@ -106,6 +106,15 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "clock: not set from the network yet; events are corrected once it is",
         "đồng hồ: chưa đồng bộ qua mạng; thời gian sự kiện sẽ được sửa khi đồng bộ",
     ),
+    "report-title": ("commissioning report of {box} at {site}", "biên bản lắp đặt {box} tại {site}"),
+    "report-written": (
+        "report: {path}; the service sends it to the operations centre",
+        "biên bản: {path}; dịch vụ sẽ gửi về trung tâm",
+    ),
+    "report-bad": (
+        "report: PROBLEM: {path} cannot be written: {why}",
+        "biên bản: LỖI: không ghi được {path}: {why}",
+    ),
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (

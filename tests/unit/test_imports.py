@@ -50,6 +50,8 @@ MAY: dict[str, set[str]] = {
     # ops looks at every stage and reports; no stage knows of it.
     "agent.ops": {
         *SEAMS,
+        "agent.durable",
+        "agent.raised",
         "agent.contract",
         "agent.evidence",
         "agent.outbox",
