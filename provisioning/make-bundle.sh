@@ -9,10 +9,9 @@
 #   SHA256SUMS         of every file
 #   provision.sh       this version's
 #   requirements.txt   exact versions and hashes of all that is in wheels/, from the lock, the agent's own added
-#   wheels/            the packages, the agent (its model packs are in it)
+#   wheels/            the packages, and the agent: its model packs, units and udev rules are in it
 #   pip/               the pip that installs them: the board needs none
 #   debs/              Python and what it needs, as a repository that apt reads, for boards that lack it
-#   systemd/           units and udev rules
 #   trust.toml         with --trust
 # Needs Python 3.11 or newer with venv, apt-get for debs/, no root. Changes nothing but the file it writes.
 set -eu
@@ -35,6 +34,7 @@ usage() {
   --gpio            with the library for GPIO lines, which is LGPL
   --trust FILE      trust.toml with the keys that may sign this box's updates
   --to FILE         the file to write (default: gateway-agent-VERSION-BOARD-pyVERSION.bundle, here)
+  --help            this text
 
 Exit codes: 0 written, 1 a problem, 64 wrong usage."
 }
@@ -77,12 +77,13 @@ get_wheels() {
   quietly "downloading the wheels" "$work/venv/bin/pip" download "$@" --dest "$out/wheels" -r "$out/requirements.txt"
   sed '/^setuptools/,$d' "$HERE/provisioning/requirements-bundle.lock" >"$work/pip.txt"
   quietly "downloading pip" "$work/venv/bin/pip" download "$@" --dest "$out/pip" -r "$work/pip.txt"
+  cat "$work/pip.txt" >>"$out/requirements.txt" # also in the release: the next one is installed by it
 }
 
 build_agent() { # From a copy: a tree that was built in before would bring what it has left behind.
   note "the agent ..."
   mkdir "$work/tree"
-  (cd "$HERE" && tar -cf - --exclude=__pycache__ pyproject.toml README.md LICENSE agent drivers models) |
+  (cd "$HERE" && tar -cf - --exclude=__pycache__ pyproject.toml README.md LICENSE agent drivers models systemd) |
     tar -xf - -C "$work/tree"
   # The same sources make the same wheel: dates in it are those of 2020, and no other.
   SOURCE_DATE_EPOCH=1577836800 PIP_NO_INDEX=1 quietly "building the agent's wheel" "$work/venv/bin/pip" wheel \
@@ -93,6 +94,7 @@ build_agent() { # From a copy: a tree that was built in before would bring what 
 }
 
 mirror() { # mirror LABEL: where this machine's apt gets Debian from
+  # shellcheck disable=SC2016  # apt's own words
   apt-get indextargets --format '$(REPO_URI)' "Created-By: Packages" "Origin: Debian" "Label: $1" 2>/dev/null |
     head -n 1
 }
@@ -141,15 +143,15 @@ END
 
 write_bundle() {
   cp "$HERE/provisioning/provision.sh" "$out/"
-  cp -R "$HERE/systemd" "$out/systemd"
   [ -z "$trust" ] || cp "$trust" "$out/trust.toml"
   printf '%s\n' format=1 "version=$version" "board=$board" "machine=$machine" "python=$python" "debian=$debian" \
     >"$out/manifest"
   (cd "$out" && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | sed 's|^\./||' | xargs sha256sum >SHA256SUMS)
   [ -n "$file" ] || file=$PWD/gateway-agent-$version-$board-py$python.bundle
   # The small files first: they are read without reading the rest.
+  # shellcheck disable=SC2046  # one word per folder
   tar -cf "$file.part" --owner=0 --group=0 --sort=name -C "$out" manifest SHA256SUMS provision.sh requirements.txt \
-    $(cd "$out" && ls -d trust.toml systemd pip debs wheels 2>/dev/null)
+    $(cd "$out" && ls -d trust.toml pip debs wheels 2>/dev/null)
   mv "$file.part" "$file"
   note "$file: $(($(stat -c %s "$file") / 1000000)) MB, sha256 $(sha256sum "$file" | cut -d' ' -f1)"
   note "on the board:  tar -xf ${file##*/} provision.sh && sudo sh provision.sh --offline ${file##*/}"

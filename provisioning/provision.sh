@@ -16,10 +16,9 @@ DATA=/var/lib/$NAME
 LINK=/usr/local/bin/$NAME
 CONFIG=$ETC/gateway.toml
 UNITS=/etc/systemd/system
-RULES=/etc/udev/rules.d
-LIST=$OPT/files              # what was put outside of /opt, /etc and /var/lib, a path a line
-DEBS=$OPT/debian-packages    # what apt put in on our behalf
-GROUPS_WANTED="video render dialout i2c gpio"
+LIST=$OPT/files           # what was put outside of $OPT, $ETC and $DATA, a path a line
+DEBS=$OPT/debian-packages # what apt put in on our behalf
+MADE=$OPT/groups          # groups that this system did not have
 LEAST_FREE_MB=900
 
 changes=0
@@ -57,6 +56,8 @@ usage() {
                        answers to what would be asked; also GATEWAY_SITE, GATEWAY_BOX, GATEWAY_BROKER, GATEWAY_CA and
                        GATEWAY_CAMERA. Used only where there is no configuration yet
   --credentials DIR    logins of cameras, one file each, copied to $ETC/credentials
+  --card DIR           what the city's authority made for this box (python -m provisioning.ca): gateway.toml, ca.pem, token
+  --enrol URL          the authority's EST server, with --token-file FILE, and --ca FILE or --fingerprint SHA256
   --trust FILE         keys that may sign updates (default: those in the bundle)
   --no-start           install and check, do not start the service
   --dry-run            say what would be done
@@ -78,6 +79,8 @@ Exit codes: 0 all fine, 1 a problem, 64 wrong usage, 78 wrong configuration." \
                        câu trả lời cho các câu hỏi; cũng có thể đặt GATEWAY_SITE, GATEWAY_BOX, GATEWAY_BROKER, GATEWAY_CA
                        và GATEWAY_CAMERA. Chỉ dùng khi chưa có cấu hình
   --credentials THƯMỤC thông tin đăng nhập của máy quay, mỗi máy một tệp, chép vào $ETC/credentials
+  --card THƯMỤC        những gì CA của thành phố tạo cho thiết bị này (python -m provisioning.ca): gateway.toml, ca.pem, token
+  --enrol URL          máy chủ EST của CA, kèm --token-file TỆP, và --ca TỆP hoặc --fingerprint SHA256
   --trust TỆP          khóa được phép ký bản cập nhật (mặc định: khóa trong gói)
   --no-start           cài và kiểm tra, không khởi động dịch vụ
   --dry-run            chỉ nói sẽ làm gì
@@ -110,13 +113,12 @@ do_step() {
     tail -n 20 "$work/log" >&2
     fail "$english: failed, see above" "$viet: không được, xem bên trên" "$code"
   }
-  line done "$english" "$viet"
+  line "done" "$english" "$viet"
 }
 
-has() { command -v "$1" >/dev/null 2>&1; }
 in_manifest() { sed -n "s/^$1=//p" "$work/manifest"; }
 is_installed() { [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-is_active() { has systemctl && systemctl --quiet is-active "$NAME.service"; }
+is_active() { systemctl --quiet is-active "$NAME.service" 2>/dev/null; }
 as_agent() { runuser -u "$NAME" -- "$@"; }
 agent() { PYTHONDONTWRITEBYTECODE=1 "$release/bin/$NAME" "$@"; }
 mode_of() { stat -c '%a %U:%G' "$1" 2>/dev/null; }
@@ -130,6 +132,12 @@ put_file() { # put_file FROM TO MODE OWNER: whole or not at all, also in a power
   install -m "$3" -o "${4%:*}" -g "${4#*:}" "$1" "$2.new"
   sync "$2.new"
   mv "$2.new" "$2"
+}
+
+reload_udev() { # The devices that udev.rules speaks of; what is plugged in already gets its new owner now.
+  systemctl --quiet is-active systemd-udevd.service || return 0 # a container has none
+  udevadm control --reload &&
+    udevadm trigger --action=change --subsystem-match=gpio --subsystem-match=i2c-dev --subsystem-match=dma_heap
 }
 
 confirm() { # confirm ENGLISH VIETNAMESE: 0 for yes; no answer is no
@@ -154,18 +162,21 @@ find_python() { # Print a Python that will do; 1 if there is none.
 # ---- what there is ---------------------------------------------------------------------------------------------------
 
 look_at_system() {
+  # In a shell of its own: the file sets NAME and others, as it likes.
   # shellcheck source=/dev/null
-  . /etc/os-release
+  system=$(. /etc/os-release && echo "${ID:-}:${VERSION_ID:-0}")
+  # shellcheck source=/dev/null
+  system_name=$(. /etc/os-release && echo "${PRETTY_NAME:-$ID}")
   machine=$(uname -m)
   case "$machine" in
     x86_64 | aarch64) ;;
     *) fail "this processor ($machine) is not served; wanted a 64-bit system, aarch64 or x86_64" \
       "bộ xử lý này ($machine) không được hỗ trợ; cần hệ điều hành 64 bit, aarch64 hoặc x86_64" ;;
   esac
-  case "${ID:-}:${VERSION_ID:-0}" in
+  case "$system" in
     debian:1[2-9] | raspbian:1[2-9] | ubuntu:2[4-9].*) ;;
-    *) fail "this system (${PRETTY_NAME:-unknown}) is not served; wanted Debian or Raspberry Pi OS 12 or newer, or JetPack on Ubuntu 24.04" \
-      "hệ điều hành này (${PRETTY_NAME:-không rõ}) không được hỗ trợ; cần Debian hoặc Raspberry Pi OS 12 trở lên, hoặc JetPack trên Ubuntu 24.04" ;;
+    *) fail "this system ($system_name) is not served; wanted Debian or Raspberry Pi OS 12 or newer, or JetPack on Ubuntu 24.04" \
+      "hệ điều hành này ($system_name) không được hỗ trợ; cần Debian hoặc Raspberry Pi OS 12 trở lên, hoặc JetPack trên Ubuntu 24.04" ;;
   esac
   [ -n "$dry" ] || [ -d /run/systemd/system ] ||
     fail "systemd does not run here; the agent is a service of systemd" "systemd không chạy trên máy này; chương trình cần systemd"
@@ -174,13 +185,14 @@ look_at_system() {
   free_mb=$(df -Pm /opt | awk 'NR == 2 { print $4 }')
   [ -e "$OPT/current" ] || [ "$free_mb" -ge "$LEAST_FREE_MB" ] ||
     fail "$free_mb MB are free on the disk of /opt; wanted $LEAST_FREE_MB" "ổ đĩa của /opt còn trống $free_mb MB; cần $LEAST_FREE_MB"
-  line ok "system: $PRETTY_NAME, $model" "hệ thống: $PRETTY_NAME, $model"
+  line ok "system: $system_name, $model" "hệ thống: $system_name, $model"
 }
 
 open_bundle() { # Unpacked beside us and verified, whole, before anything of it is used.
   [ -r "$bundle" ] || fail "bundle $bundle: cannot be read" "gói $bundle: không đọc được"
   from=$work/bundle
-  { tar -xOf "$bundle" manifest >"$work/manifest" && [ "$(in_manifest format)" = 1 ]; } 2>/dev/null ||
+  tar -xOf "$bundle" manifest >"$work/manifest" 2>/dev/null || true # if it is cut off, that is told below
+  [ "$(in_manifest format)" = 1 ] ||
     fail "$bundle is no bundle of this program; make one with make-bundle.sh" \
       "$bundle không phải gói của chương trình này; hãy tạo bằng make-bundle.sh"
   [ -z "$sha256" ] || [ "$(sha256sum "$bundle" | cut -d' ' -f1)" = "$sha256" ] ||
@@ -289,57 +301,6 @@ install_packages() { # From the bundle where it has them, else from the system's
 # shellcheck disable=SC2016  # dpkg-query's own words, not the shell's
 installed_packages() { dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort; }
 
-user() {
-  missing=
-  id "$NAME" >/dev/null 2>&1 || missing="$NAME"
-  memberships=
-  for group in $GROUPS_WANTED; do
-    if getent group "$group" >/dev/null; then
-      id -nG "$NAME" 2>/dev/null | tr ' ' '\n' | grep -qx "$group" || memberships="$memberships $group"
-    fi
-  done
-  if [ -z "$missing$memberships" ]; then
-    line ok "user: $NAME" "người dùng: $NAME"
-  else
-    do_step "user: $NAME${memberships:+, in$memberships}" "người dùng: $NAME${memberships:+, thuộc$memberships}" make_user
-  fi
-}
-
-make_user() {
-  [ -z "$missing" ] ||
-    useradd --system --user-group --home-dir "$DATA" --no-create-home --shell /usr/sbin/nologin "$NAME" || return
-  for group in $memberships; do
-    usermod --append --groups "$group" "$NAME" || return
-  done
-}
-
-DIRECTORIES="$OPT:755:root:root
-$OPT/releases:755:root:root
-$ETC:755:root:root
-$ETC/credentials:750:root:$NAME
-$DATA:700:$NAME:$NAME
-$DATA/commissioning:700:$NAME:$NAME"
-
-directories() {
-  wrong=
-  for one in $DIRECTORIES; do
-    path=${one%%:*} rest=${one#*:}
-    [ "$(mode_of "$path")" = "${rest%%:*} ${rest#*:}" ] || wrong="$wrong $path"
-  done
-  if [ -z "$wrong" ]; then
-    line ok "directories: $OPT $ETC $DATA" "thư mục: $OPT $ETC $DATA"
-  else
-    do_step "directories:$wrong" "thư mục:$wrong" make_directories
-  fi
-}
-
-make_directories() {
-  for one in $DIRECTORIES; do
-    path=${one%%:*} rest=${one#*:} owner=${one#*:*:}
-    install -d -m "${rest%%:*}" -o "${owner%:*}" -g "${owner#*:}" "$path" || return
-  done
-}
-
 install_release() {
   contents=
   [ ! -e "$from/requirements.txt" ] || contents=$(sha256sum <"$from/requirements.txt" | cut -d' ' -f1)
@@ -359,73 +320,123 @@ make_release() { # The mark comes last: without it, what a power cut left is mad
   rm -rf "$release" &&
     "$(find_python "$python_wanted")" -m venv --without-pip "$release" &&
     PYTHONPATH=$(echo "$from"/pip/pip-*.whl) "$release/bin/python" -m pip install --quiet --disable-pip-version-check \
-      --no-cache-dir --no-index --find-links "$from/wheels" --no-deps --require-hashes -r "$from/requirements.txt" &&
+      --no-cache-dir --no-index --find-links "$from/wheels" --find-links "$from/pip" --no-deps --require-hashes -r "$from/requirements.txt" &&
     "$release/bin/$NAME" --version &&
     sync &&
     echo "$contents" >"$release/.installed" &&
     sync "$release/.installed"
 }
 
-destination() { # Where a file of the bundle's systemd/ belongs; nothing for one that is only read.
+destination() { # Where a file of the release's systemd/ belongs; nothing for one that is used where it is.
   case "$1" in
     *.service | *.timer | *.path | *.socket) echo "$UNITS/$1" ;;
-    *.rules) echo "$RULES/$1" ;;
+    sysusers.conf) echo "/usr/lib/sysusers.d/$NAME.conf" ;;
+    journald.conf) echo "/etc/systemd/journald.conf.d/$NAME.conf" ;;
+    system.conf) echo "/etc/systemd/system.conf.d/$NAME.conf" ;;
+    udev.rules) echo "/etc/udev/rules.d/60-$NAME.rules" ;;
   esac
 }
 
-units() {
+units() { # Copies, not links into the release: systemd reads them before everything is mounted.
   differ=
   : >"$work/files"
-  for path in "$from"/systemd/*; do
+  for path in "$release/share/$NAME/systemd"/*; do
     to=$(destination "${path##*/}")
     if [ -n "$to" ]; then
       echo "$to" >>"$work/files"
       cmp -s "$path" "$to" || differ="$differ ${path##*/}"
     fi
   done
-  stale=$(sort "$work/files" | comm -13 - "$LIST" 2>/dev/null || true)
-  if [ -z "$differ$stale" ] && [ "$(readlink "$LINK")" = "$OPT/current/bin/$NAME" ]; then
-    line ok "units and udev rules" "dịch vụ và luật udev"
+  sort -o "$work/files" "$work/files"
+  stale=$(comm -13 "$work/files" "$LIST" 2>/dev/null || true)
+  if [ -z "$differ$stale" ] && [ -s "$work/files" ] && [ "$(readlink "$LINK")" = "$OPT/current/bin/$NAME" ]; then
+    line ok "units, udev rules, bounds of the log" "dịch vụ, luật udev, giới hạn nhật ký"
   else
-    do_step "units and udev rules:$differ" "dịch vụ và luật udev:$differ" install_units
+    do_step "units, udev rules, bounds of the log:$differ" "dịch vụ, luật udev, giới hạn nhật ký:$differ" install_units
   fi
 }
 
 install_units() {
+  cp "$work/files" "$work/list"
+  put_file "$work/list" "$LIST" 644 root:root || return # first: what is listed and missing does no harm
   for path in $stale; do
-    systemctl disable --now "${path##*/}" 2>/dev/null || true # a rule of udev is no unit
+    case "$path" in "$UNITS"/*) systemctl disable --now "${path##*/}" || true ;; esac # may never have been enabled
     rm -f "$path" || return
   done
-  mkdir -p "$RULES" || return
   for name in $differ; do
-    put_file "$from/systemd/$name" "$(destination "$name")" 644 root:root || return
+    to=$(destination "$name")
+    mkdir -p "${to%/*}" && put_file "$release/share/$NAME/systemd/$name" "$to" 644 root:root || return
   done
-  sort "$work/files" >"$work/list" && put_file "$work/list" "$LIST" 644 root:root || return
-  replace_link "$OPT/current/bin/$NAME" "$LINK" || return
-  systemctl daemon-reload || return
-  if has udevadm; then udevadm control --reload && udevadm trigger --action=change; fi
+  replace_link "$OPT/current/bin/$NAME" "$LINK" && systemctl daemon-reload || return
+  case "$differ" in *journald.conf*) systemctl try-restart systemd-journald.service || return ;; esac
+  reload_udev
+}
+
+user() { # By the release's own list: who it is, and whose devices it may open.
+  list=/usr/lib/sysusers.d/$NAME.conf
+  lacking=
+  id "$NAME" >/dev/null 2>&1 || lacking=$NAME
+  for group in $(sed -n "s/^m $NAME \([a-z0-9]*\).*/\1/p" "$list" 2>/dev/null); do
+    id -nG "$NAME" 2>/dev/null | tr ' ' '\n' | grep -qx "$group" || lacking="$lacking $group"
+  done
+  if [ -z "$lacking" ]; then
+    line ok "user: $NAME" "người dùng: $NAME"
+  else
+    do_step "user and groups: $lacking" "người dùng và nhóm: $lacking" make_user
+  fi
+}
+
+make_user() {
+  cut -d: -f1 /etc/group | sort >"$work/groups"
+  systemd-sysusers "$list" || return
+  cut -d: -f1 /etc/group | sort | comm -13 "$work/groups" - | grep -vx "$NAME" >>"$MADE" || true
+  reload_udev
+}
+
+directories() {
+  set -- "$ETC" 755 root:root "$ETC/credentials" 750 "root:$NAME" "$DATA" 700 "$NAME:$NAME"
+  wrong=
+  while [ $# -gt 0 ]; do
+    [ "$(mode_of "$1")" = "$2 $3" ] || wrong="$wrong $1"
+    shift 3
+  done
+  if [ -z "$wrong" ]; then
+    line ok "directories: $ETC $DATA" "thư mục: $ETC $DATA"
+  else
+    do_step "directories:$wrong" "thư mục:$wrong" make_directories
+  fi
+}
+
+make_directories() {
+  install -d -m 755 -o root -g root "$ETC" &&
+    install -d -m 750 -o root -g "$NAME" "$ETC/credentials" &&
+    install -d -m 700 -o "$NAME" -g "$NAME" "$DATA"
 }
 
 # ---- who the box is --------------------------------------------------------------------------------------------------
 
-configuration() {
+configuration() { # Which it is, and that it is right; written further down, when the rest is in place.
   if [ -n "$given_config" ]; then
     wanted_config=$given_config
-  elif [ -e "$CONFIG" ]; then
+  elif [ -e "$CONFIG" ] || [ -n "$dry" ]; then
     wanted_config=$CONFIG
-  elif [ -n "$dry" ]; then
-    do_step "configuration: $CONFIG, from answers" "cấu hình: $CONFIG, theo câu trả lời" true
-    return
   else
     ask_configuration
     wanted_config=$work/gateway.toml
   fi
-  [ -n "$dry" ] && [ ! -e "$release/.installed" ] || check_configuration "$wanted_config"
+  if [ -x "$release/bin/$NAME" ] && [ -e "$wanted_config" ]; then check_configuration "$wanted_config"; fi
+}
+
+write_configuration() {
   if cmp -s "$wanted_config" "$CONFIG" && [ "$(mode_of "$CONFIG")" = "640 root:$NAME" ]; then
     line ok "configuration: $CONFIG" "cấu hình: $CONFIG"
   else
-    do_step "configuration: $CONFIG" "cấu hình: $CONFIG" put_file "$wanted_config" "$CONFIG" 640 "root:$NAME"
+    do_step "configuration: $CONFIG" "cấu hình: $CONFIG" put_configuration
   fi
+}
+
+put_configuration() {
+  cp "$wanted_config" "$work/config" && put_file "$work/config" "$CONFIG" 640 "root:$NAME"
 }
 
 check_configuration() { # By the release that is to run; what runs now is not touched by a file that is wrong.
@@ -433,7 +444,7 @@ check_configuration() { # By the release that is to run; what runs now is not to
   agent check --config "$1" --config-only >"$work/log" 2>&1 || code=$?
   [ "$code" -eq 0 ] || {
     cat "$work/log" >&2
-    fail "the configuration is wrong, see above; nothing was changed about what runs" \
+    fail "the configuration is wrong, see above; what runs was not touched" \
       "cấu hình sai, xem bên trên; phần mềm đang chạy không bị thay đổi" "$code"
   }
 }
@@ -486,6 +497,27 @@ secrets() {
   copy_each "$trust" "$ETC/trust.toml" 644 root:root "keys that may sign updates" "khóa được phép ký bản cập nhật"
 }
 
+enrol() { # The key is made on the box and stays there; the token is good once.
+  [ -n "$enrol" ] || return 0
+  if [ -e "$DATA/identity/box.pem" ]; then
+    who=$(as_agent "$LINK" identity show --config "$CONFIG" 2>&1 | head -n 1)
+    line ok "identity: $who" "danh tính: $who"
+    return
+  fi
+  do_step "identity: certificate from $enrol" "danh tính: chứng chỉ từ $enrol" get_certificate
+}
+
+get_certificate() {
+  install -m 600 -o "$NAME" -g "$NAME" "$token_file" "$DATA/.token" || return
+  set -- --server "$enrol" --token-file "$DATA/.token"
+  [ -z "$ca" ] || set -- "$@" --ca "$ETC/ca.pem"
+  [ -z "$fingerprint" ] || set -- "$@" --fingerprint "$fingerprint"
+  code=0
+  as_agent "$LINK" identity enrol --config "$CONFIG" "$@" || code=$?
+  rm -f "$DATA/.token"
+  return "$code"
+}
+
 copy_each() { # copy_each FROM TO MODE OWNER ENGLISH VIETNAMESE: a file, or the files of a folder, where they differ
   [ -n "$1" ] || return 0
   differ=
@@ -520,17 +552,19 @@ switch() {
   now=$(readlink "$OPT/current" || true)
   if [ "$now" = "releases/$version" ]; then
     line ok "current: $version" "đang dùng: $version"
-    return
+  else
+    do_step "current: $version${now:+, before: ${now#releases/}}" "đang dùng: $version${now:+, trước đó: ${now#releases/}}" \
+      replace_link "releases/$version" "$OPT/current"
   fi
-  do_step "current: $version${now:+ (before: ${now#releases/})}" "đang dùng: $version${now:+ (trước đó: ${now#releases/})}" \
-    point_to "$version" "${now#releases/}"
 }
 
-point_to() { # point_to VERSION BEFORE
-  [ -z "$2" ] || replace_link "releases/$2" "$OPT/previous" || return
-  replace_link "releases/$1" "$OPT/current" || return
+settle() { # It runs: from now on it is what an update falls back to, and what nothing points to is deleted.
+  proven=$(readlink "$OPT/proven" || true)
+  [ "$proven" != "releases/$version" ] || return 0
+  [ -z "$proven" ] || replace_link "$proven" "$OPT/previous"
+  replace_link "releases/$version" "$OPT/proven"
   for path in "$OPT"/releases/*; do
-    case "${path##*/}" in "$1" | "$2") ;; *) rm -rf "$path" || return ;; esac
+    case "releases/${path##*/}" in "releases/$version" | "$proven") ;; *) rm -rf "$path" ;; esac
   done
 }
 
@@ -540,39 +574,43 @@ check_box() { # The cameras are free for it: the service is not running, or is s
       "kiểm tra máy quay, cảm biến, máy chủ, đồng hồ và lập biên bản"
     return
   fi
-  if [ "$changes" -eq 0 ] && is_active && [ -e "$DATA/commissioning/report.html" ]; then
-    line ok "report: $DATA/commissioning/report.html" "biên bản: $DATA/commissioning/report.html"
+  if [ "$changes" -eq 0 ] && is_active; then
+    line ok "check: nothing has changed since the last; again: gateway-agent check" \
+      "kiểm tra: không có gì thay đổi từ lần trước; kiểm tra lại: gateway-agent check"
     return
   fi
   if is_active; then systemctl stop "$NAME.service"; fi
   code=0
   cd "$DATA" # where the service runs, too: relative paths mean the same
-  as_agent "$LINK" check --config "$CONFIG" --report "$DATA/commissioning" >"$work/check" 2>&1 || code=$?
+  as_agent "$LINK" check --config "$CONFIG" --report >"$work/check" 2>"$work/log" || code=$?
+  cd /
   sed 's/^/           /' "$work/check"
   case "$code" in
-    0) line done "check: everything is fine" "kiểm tra: mọi thứ đều tốt" ;;
+    0) line "done" "check: everything is fine" "kiểm tra: mọi thứ đều tốt" ;;
     1) line PROBLEM "check: see above; the service reports what works" "kiểm tra: xem bên trên; dịch vụ vẫn báo những gì hoạt động" ;;
-    *) fail "the check ended with code $code, see above" "kiểm tra dừng với mã $code, xem bên trên" "$code" ;;
+    *) cat "$work/log" >&2
+      fail "the check ended with code $code, see above" "kiểm tra dừng với mã $code, xem bên trên" "$code" ;;
   esac
-  [ ! -e "$DATA/commissioning/report.html" ] ||
-    line done "report: $DATA/commissioning/report.html" "biên bản: $DATA/commissioning/report.html"
 }
 
 enable_units() {
   disabled=
-  for path in "$from"/systemd/*; do
-    name=${path##*/}
-    if [ -n "$(destination "$name")" ] && grep -q '^\[Install\]' "$path"; then
-      systemctl --quiet is-enabled "$name" 2>/dev/null || disabled="$disabled $name"
-    fi
+  for path in $(cat "$LIST" 2>/dev/null || true); do
+    case "$path" in
+      "$UNITS"/*)
+        ! grep -q '^\[Install\]' "$path" || systemctl --quiet is-enabled "${path##*/}" 2>/dev/null ||
+          disabled="$disabled ${path##*/}"
+        ;;
+    esac
   done
   # shellcheck disable=SC2086
-  [ -z "$disabled" ] || do_step "at every start:$disabled" "khi khởi động máy:$disabled" systemctl enable $disabled
+  [ -z "$disabled" ] || do_step "at every start of the board:$disabled" "mỗi khi bật máy:$disabled" systemctl enable $disabled
 }
 
 start() {
   enable_units
   if [ -n "$no_start" ]; then
+    [ -n "$dry" ] || settle
     line ok "service: not started, as asked" "dịch vụ: không khởi động, theo yêu cầu"
   elif [ "$changes" -eq 0 ] && is_active; then
     line ok "service: runs" "dịch vụ: đang chạy"
@@ -586,16 +624,18 @@ start() {
 start_service() { # systemctl waits until the agent says that it is ready.
   changed
   systemctl reset-failed "$NAME.service" 2>/dev/null || true
+  # Reloaded again: a run that was broken off may have come no further than the files.
+  systemctl daemon-reload
   if systemctl restart "$NAME.service" >"$work/log" 2>&1 && is_active; then
-    for unit in $(grep -E '\.(timer|path)$' "$LIST" || true); do
-      systemctl start "${unit##*/}" || line PROBLEM "${unit##*/} does not start" "${unit##*/} không khởi động được"
+    for path in $(sed -n "\\|^$UNITS/|p" "$LIST"); do # not waited for: one of them is over when the clock is set
+      ! grep -q '^\[Install\]' "$path" || systemctl start --no-block "${path##*/}"
     done
-    line done "service: runs" "dịch vụ: đang chạy"
+    settle
+    line "done" "service: runs" "dịch vụ: đang chạy"
     return
   fi
   journalctl --no-pager --lines 15 --output cat --unit "$NAME.service" >&2 || true
-  before=$(readlink "$OPT/previous" || true)
-  if [ -n "$now" ] && [ "$now" != "releases/$version" ] && [ "$before" = "$now" ]; then
+  if [ -n "$now" ] && [ "$now" != "releases/$version" ]; then
     replace_link "$now" "$OPT/current"
     systemctl restart "$NAME.service" || true
     fail "version $version does not start, see above; ${now#releases/} runs again" \
@@ -609,13 +649,15 @@ install_all() {
   look_at_system
   if [ -n "$bundle" ]; then open_bundle; else make_own_bundle; fi
   packages
-  user
-  directories
   install_release
   configuration
+  units
+  user
+  directories
+  write_configuration
   secrets
   switch
-  units
+  enrol
   check_box
   start
   if [ -n "$dry" ]; then
@@ -632,13 +674,9 @@ install_all() {
 
 # ---- taking it away --------------------------------------------------------------------------------------------------
 
-stop_units() {
-  for path in $(cat "$LIST" 2>/dev/null || true); do
-    case "$path" in
-      *.rules) ;;
-      *@.*) systemctl stop "$(basename "$path" | sed 's/@\./@*./')" ;;
-      *) systemctl disable --now "${path##*/}" ;;
-    esac || return
+stop_units() { # Timers and paths before what they start.
+  for path in $(grep -E '\.(timer|path|socket)$' "$LIST"; grep '\.service$' "$LIST"); do
+    systemctl disable --now "${path##*/}" || return
   done
 }
 
@@ -657,6 +695,8 @@ uninstall() {
     fi
   fi
   [ ! -e "$LIST" ] || do_step "units: stop" "dịch vụ: dừng" stop_units
+  cat "$DEBS" >"$work/debs" 2>/dev/null || true
+  cat "$MADE" >"$work/made" 2>/dev/null || true
   do_step "files: $OPT, $LINK, units, udev rules" "tệp: $OPT, $LINK, dịch vụ, luật udev" remove_files
   if [ "$data" = delete ]; then
     do_step "data: $ETC $DATA" "dữ liệu: $ETC $DATA" rm -rf "$ETC" "$DATA"
@@ -670,25 +710,26 @@ uninstall() {
 }
 
 remove_files() {
-  cp "$DEBS" "$work/debs" 2>/dev/null || : >"$work/debs"
   for path in $(cat "$LIST" 2>/dev/null || true); do
     rm -f "$path" || return
   done
   if [ -L "$LINK" ]; then rm -f "$LINK" || return; fi
-  rm -rf "$OPT" || return
-  systemctl daemon-reload || return
-  # shellcheck disable=SC2086
+  rm -rf "$OPT" "$UNITS/$NAME".*.d "$UNITS/$NAME"-*.d || return # drop-ins, too
+  rmdir /etc/systemd/journald.conf.d /etc/systemd/system.conf.d 2>/dev/null || true # others may have files there
+  systemctl daemon-reload && systemctl try-restart systemd-journald.service || return
   systemctl reset-failed "$NAME*" 2>/dev/null || true
-  if has udevadm; then udevadm control --reload || true; fi
+  reload_udev
 }
 
 remove_user() {
   userdel "$NAME" || return
-  if getent group "$NAME" >/dev/null; then groupdel "$NAME"; fi
+  for group in "$NAME" $(cat "$work/made"); do
+    # One that somebody else is in by now stays.
+    case "$(getent group "$group")" in *:) groupdel "$group" || return ;; esac
+  done
 }
 
 remove_packages() { # What apt put in on our behalf, unless something else has come to need it.
-  [ -z "$dry" ] || cp "$DEBS" "$work/debs" 2>/dev/null || : >"$work/debs"
   ours=
   for package in $(cat "$work/debs"); do
     ! is_installed "$package" || ours="$ours $package"
@@ -710,7 +751,7 @@ factory_reset() {
   [ -e "$OPT/current" ] || fail "$NAME is not installed" "$NAME chưa được cài"
   [ -n "$yes" ] || [ -n "$dry" ] || confirm "Delete this box's keys, logins, outbox and pictures?" "Xóa khóa, mật khẩu, hàng đợi và ảnh của thiết bị này?" ||
     fail "not without a yes; --yes if nobody can be asked" "cần được đồng ý; --yes nếu không có ai để hỏi" 64
-  do_step "units: stop" "dịch vụ: dừng" stop_service
+  do_step "units: stop" "dịch vụ: dừng" stop_units
   do_step "keys, certificates, outbox, pictures, reports: $DATA" "khóa, chứng chỉ, hàng đợi, ảnh, biên bản: $DATA" \
     find "$DATA" -mindepth 1 -delete
   if [ -z "$keep_config" ]; then
@@ -721,21 +762,23 @@ factory_reset() {
     "thiết bị đã quên nơi lắp đặt; chạy lại provision.sh để cấu hình"
 }
 
-stop_service() {
-  for path in $(cat "$LIST"); do
-    case "$path" in *.service | *.timer | *.path) systemctl stop "${path##*/}" 2>/dev/null || true ;; esac
-  done
-  ! is_active
-}
-
 forget_place() { # trust.toml stays: who may sign updates belongs to the installation
   rm -f "$CONFIG" "$ETC/ca.pem" && find "$ETC/credentials" -mindepth 1 -delete
 }
 
 # ---- the command -----------------------------------------------------------------------------------------------------
 
+read_card() { # What the city's authority wrote for one box: a folder.
+  [ -n "$card" ] || return 0
+  [ -e "$card/gateway.toml" ] && [ -e "$card/token" ] ||
+    fail "--card $card: wanted a folder with gateway.toml, ca.pem and token" "--card $card: cần thư mục có gateway.toml, ca.pem và token" 64
+  : "${given_config:=$card/gateway.toml}" "${token_file:=$card/token}" "${ca:=$card/ca.pem}"
+  [ -n "$enrol" ] || [ ! -e "$card/server" ] || enrol=$(cat "$card/server")
+}
+
 main() {
   bundle= sha256= given_config= credentials= trust= no_start= dry= data= yes= keep_config= now=
+  card= enrol= token_file= fingerprint=
   site=${GATEWAY_SITE:-} box=${GATEWAY_BOX:-} broker=${GATEWAY_BROKER:-} ca=${GATEWAY_CA:-} camera=${GATEWAY_CAMERA:-}
   task=install_all
   while [ $# -gt 0 ]; do
@@ -749,7 +792,8 @@ main() {
       --delete-data) data=delete ;;
       --keep-config) keep_config=yes ;;
       --yes) yes=yes ;;
-      --offline | --sha256 | --config | --credentials | --trust | --site | --box | --broker | --ca | --camera)
+      --offline | --sha256 | --config | --credentials | --trust | --site | --box | --broker | --ca | --camera | \
+        --card | --enrol | --token-file | --fingerprint)
         [ $# -gt 1 ] || fail "$1 needs a value; see --help" "$1 cần một giá trị; xem --help" 64
         case "$1" in
           --offline) bundle=$2 ;;
@@ -762,6 +806,10 @@ main() {
           --broker) broker=$2 ;;
           --ca) ca=$2 ;;
           --camera) camera=$2 ;;
+          --card) card=$2 ;;
+          --enrol) enrol=$2 ;;
+          --token-file) token_file=$2 ;;
+          --fingerprint) fingerprint=$2 ;;
         esac
         shift
         ;;
@@ -769,10 +817,13 @@ main() {
     esac
     shift
   done
-  for path in "$given_config" "$credentials" "$trust" "$ca"; do
+  read_card
+  for path in "$given_config" "$credentials" "$trust" "$ca" "$token_file"; do
     [ -z "$path" ] || [ -r "$path" ] || fail "$path: cannot be read" "$path: không đọc được" 64
   done
   [ -n "$dry" ] || [ "$(id -u)" = 0 ] || fail "needs root: sudo sh provision.sh ..." "cần quyền root: sudo sh provision.sh ..."
+  [ -z "$enrol" ] || [ -n "$token_file" ] ||
+    fail "--enrol needs --token-file, or --card" "--enrol cần --token-file, hoặc --card" 64
   umask 022
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/provision.XXXXXX")
   trap 'rm -rf "$work"' EXIT
