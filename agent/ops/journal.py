@@ -33,6 +33,7 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, otherwise: logging.Handler, path: Path = SOCKET) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter())  # the words alone: level and part have fields
         self._otherwise = otherwise
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)

@@ -1,7 +1,7 @@
 """A Debian booted in systemd-nspawn, with the agent installed as on a box: release, units, user, configuration.
 
-Its files are an overlay over the root that `tests.systemd.root` keeps; its network is this machine's, so that a broker on
-loopback is in reach. Memory bounds and device rules are not enforced in there: those need a machine of one's own.
+Its files are an overlay over the root that `tests.systemd.root` keeps; its network is this machine's, so that a broker
+on loopback is in reach. Memory bounds and device rules are not enforced in there: those need a machine of one's own.
 """
 
 from __future__ import annotations
@@ -76,15 +76,18 @@ class Machine:
     def _chroot(self, *command: str) -> None:
         run(["chroot", str(self.root), "env", "-i", _PATH, "LC_ALL=C.UTF-8", *command], timeout_s=300)
 
-    def configure(self, text: str) -> None:
-        """Its gateway.toml, readable for the service and nobody else."""
+    def configure(self, text: str) -> bool:
+        """Its gateway.toml, readable for the service and nobody else. Whether it was another one before."""
         path = self.root / "etc/gateway-agent/gateway.toml"
         path.parent.mkdir(exist_ok=True)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return False
         part = path.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         os.chown(part, 0, self._group())
         part.chmod(0o640)
         part.rename(path)
+        return True
 
     def drop_in(self, name: str, text: str) -> None:
         path = self.root / "etc/systemd/system/gateway-agent.service.d" / f"{name}.conf"
@@ -107,6 +110,7 @@ class Machine:
         options = ["--quiet", "--boot", f"--directory={self.root}", "--register=no", "--keep-unit", "--console=pipe"]
         options += self.nspawn
         if self._read_only:
+            (self.root / _STATE).mkdir()
             options += ["--read-only", "--tmpfs=/var/tmp", f"--bind={self.folder / 'state'}:/{_STATE}"]
         with (self.folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
@@ -183,11 +187,11 @@ class Machine:
         self.close()
 
 
-def camera_and_broker(*, clip: str, broker_port: int) -> str:
-    """A gateway.toml of one camera, a recording that repeats itself, and a broker on loopback."""
+def camera_and_broker(*, source: str, broker_port: int, more: str = "") -> str:
+    """A gateway.toml of one camera with a line, and a broker on loopback. more: lines of the camera's."""
     return (
         '[box]\nsite = "test"\nid = "gw"\n[health]\ninterval_s = 1\n'
         f'[[broker]]\ntls = false\nhost = "127.0.0.1"\nport = {broker_port}\n'
-        f'[[camera]]\nid = "cam"\nsource = "file:{clip}"\nloop = true\nstall_timeout_s = 1\n'
+        f'[[camera]]\nid = "cam"\nsource = "{source}"\nstall_timeout_s = 1\n{more}\n'
         '[[camera.line]]\nid = "mid"\na = [0.5, 1.0]\nb = [0.5, 0.2]\n'
     )
