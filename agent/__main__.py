@@ -47,6 +47,7 @@ VERBS = {
     "replay": Verb("run a recording through the same stages and write the events found", True),
     "watch": Verb("show what arrives at a broker, for developers"),
     "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
+    "identity": Verb("the box's own key and certificate: show, request, get and renew it", True),
     "outbox": Verb("show what waits to be sent", True),
     "model": Verb("list and verify the model packs"),
 }

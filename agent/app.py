@@ -25,6 +25,7 @@ from agent.outbox import Outbox
 from agent.raised import Put, RaisedAlerts
 from agent.sensing import Sensing
 from agent.sensors import make_sensing
+from agent.tls import IdentityFolder
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
@@ -235,6 +236,7 @@ def make_evidence(config: Config, clock: Clock) -> EvidenceStore:
 
 def uplink_settings(config: Config) -> UplinkSettings:
     uplink = config.uplink
+    identity = IdentityFolder(config.box.identity)
     return UplinkSettings(
         site=config.box.site,
         box=config.box.id,
@@ -242,7 +244,7 @@ def uplink_settings(config: Config) -> UplinkSettings:
             Broker(
                 broker.host,
                 broker.port or (8883 if broker.tls else 1883),
-                Tls(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
+                Tls(broker.ca_file, broker.cert_file, broker.key_file, identity) if broker.tls else None,
             )
             for broker in config.broker
         ),

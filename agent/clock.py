@@ -117,13 +117,13 @@ class SystemClock:
 
     def stamp(self) -> Stamp:
         mono_s = time.monotonic()
-        trusted = _synchronised()
+        trusted = machine_clock_is_set()
         offered_ms = None if trusted else self._offered.wall_ms(mono_s)
         wall_ms = time.time_ns() // 1_000_000 if offered_ms is None else offered_ms
         return Stamp(wall_ms, int(mono_s * 1000), trusted or offered_ms is not None)
 
     def trusted(self) -> bool:
-        return _synchronised() or self._offered.wall_ms(time.monotonic()) is not None
+        return machine_clock_is_set() or self._offered.wall_ms(time.monotonic()) is not None
 
     def offer(self, utc_ms: int, mono_s: float, source: str) -> None:
         self._offered.offer(utc_ms, mono_s, source)
@@ -157,7 +157,8 @@ class FakeClock:
         self.offers.append((utc_ms, mono_s, source))
 
 
-def _synchronised() -> bool:
+def machine_clock_is_set() -> bool:
+    """NTP has set the clock that the whole machine goes by, TLS too: a receiver's time is for our stamps alone."""
     return any(path.exists() for path in _SYNCHRONISED) or _kernel_says_synchronised()
 
 

@@ -33,8 +33,22 @@ class Memo:
 
 def write_whole(path: Path, content: bytes) -> None:
     """A rename is one step, and content and name are on the disk by then. Raises OSError."""
+    _write(path, content, 0o666)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """As write_whole, for what nobody but the folder's owner may read, root's files in it included: a key made with
+    sudo is the service's all the same. Raises OSError."""
+    path.with_name(path.name + ".new").unlink(missing_ok=True)  # its mode would be kept
+    _write(path, content, 0o600)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
+    with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        if mode == 0o600 and os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

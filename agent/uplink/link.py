@@ -27,6 +27,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.errors import UplinkDown
+from agent.tls import why_over
 from agent.uplink.settings import Broker, Login
 
 Protocol = Literal["5", "3.1.1"]
@@ -39,6 +40,7 @@ _UNSUPPORTED_PROTOCOL = 0x84
 _KEEP_ALIVE_TIMEOUT = 0x8D
 _TOPIC_ALIAS_INVALID = 0x94
 _MAX_ALIASES = 256  # a broker that offers more has more to offer than a box has topics
+_NOT_ACCEPTED = "TLS: the broker's certificate was not accepted"
 # What paho lets through when a broker sends bytes that are not MQTT.
 _GARBAGE = (ValueError, IndexError, KeyError, TypeError, struct.error, MQTTException)
 
@@ -161,6 +163,12 @@ class Link:
         except (OSError, ValueError) as exc:
             self.close()
             raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
+        sock = self._client.socket()
+        if self.broker.tls is not None and isinstance(sock, ssl.SSLSocket):
+            over = why_over(sock, self.broker.tls.own())
+            if over is not None:
+                self.close()
+                raise UplinkDown(f"{self.broker}: {_NOT_ACCEPTED}: {over}")
         deadline_s = time.monotonic() + self._timeout_s
         try:
             while self._connack is None:
@@ -398,7 +406,7 @@ def _packet_bytes(
 
 def _words(exc: Exception) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"TLS: the broker's certificate was not accepted: {exc.verify_message}"
+        return f"{_NOT_ACCEPTED}: {exc.verify_message}"
     if isinstance(exc, TimeoutError):
         return "no answer (timed out)"
     return str(exc) or type(exc).__name__
