@@ -47,6 +47,7 @@ VERBS = {
     "watch": Verb("show what arrives at a broker, for developers"),
     "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
     "outbox": Verb("show what waits to be sent", True),
+    "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
     "model": Verb("list and verify the model packs"),
 }
 

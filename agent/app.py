@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from agent import __version__
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
-from agent.config import Config
+from agent.config import DEFAULT_PATH, Config
 from agent.contract.event import BoxStrained, Lasting, SensorAlert
 from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
@@ -21,6 +24,7 @@ from agent.outbox import Outbox
 from agent.raised import Put, RaisedAlerts
 from agent.sensing import Sensing
 from agent.sensors import make_sensing
+from agent.update import Heart, UpdateReporter, system_places
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
@@ -34,7 +38,9 @@ _MB = 1024 * 1024
 _DRAIN_S = 10.0
 
 
-def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) -> None:
+def run(
+    config: Config, stop: threading.Event, *, pictures: Path | None = None, config_path: Path = DEFAULT_PATH
+) -> None:
     """Run until stop is set, or until every camera is a recording that was played to its end (a box without a camera
     has no end).
 
@@ -45,6 +51,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     clock = SystemClock()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
     detector = make_detector(config)
+    looked_ms = None if detector is None else _first_look(detector)
     budget = InferenceBudget(config.detector.max_inferences_per_s)
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
@@ -78,6 +85,9 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         clock=clock,
         sensing=sensing,
     )
+    places = system_places(config_path)
+    updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
+    heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
     _resume(raised, put, workers, sensing, strain)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
@@ -94,6 +104,8 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
             if uplink is not None and report.is_due(config.health.interval_s):
                 uplink.publish_health(report.make())
             evidence.tidy()
+            updates.update()
+            heart.update(updates.told)
     finally:
         sensing.stop()
         for worker in workers:
@@ -112,6 +124,13 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
                 _log.info("picture: %s", worker.scene.write(path))
             except OSError as exc:
                 _log.error("cannot write the picture %s: %s", path, exc)
+
+
+def _first_look(detector: TfliteDetector) -> float:
+    """Milliseconds. It also prepares the network, and one that cannot look ends the agent here and not later."""
+    began_s = time.monotonic()
+    detector.detect(np.full((480, 640, 3), 114, np.uint8), 0.5)
+    return round((time.monotonic() - began_s) * 1000, 1)
 
 
 def make_detector(config: Config) -> TfliteDetector | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -31,15 +32,33 @@ class Memo:
         return True
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A rename is one step, and content and name are on the disk by then. Raises OSError."""
+def write_whole(path: Path, content: bytes, *, like: os.stat_result | None = None) -> None:
+    """A rename is one step, and content and name are on the disk by then. Raises OSError.
+
+    like: whose owner and rights the file gets; none: those of any new file.
+    """
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
+        if like is not None:
+            os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
     sync_folder(path.parent)
+
+
+def set_link(link: Path, target: str | None) -> None:
+    """A symbolic link, in one step from the old target to the new; None: no link. Raises OSError."""
+    if target is None:
+        link.unlink(missing_ok=True)
+    else:
+        new = link.with_name(link.name + ".new")
+        new.unlink(missing_ok=True)
+        new.symlink_to(target)
+        new.replace(link)
+    sync_folder(link.parent)
 
 
 def sync_folder(folder: Path) -> None:

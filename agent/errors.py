@@ -3,7 +3,8 @@
 GatewayError
 ├── ConfigError       the configuration cannot be used: exit 78, a restart cannot mend it
 ├── EventStoreError   the outbox cannot take or give events now: keep the event, try again, say so in health
-└── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
+├── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
+└── UpdateRefused     an update file is not to be installed: keep what runs, and report why
 """
 
 
@@ -21,3 +22,7 @@ class EventStoreError(GatewayError):
 
 class UplinkDown(GatewayError):
     """No usable connection to the broker."""
+
+
+class UpdateRefused(GatewayError):
+    """An update file that must not, or cannot, be installed here."""
