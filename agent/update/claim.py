@@ -57,9 +57,10 @@ def opened(path: Path, *, within: Path) -> Iterator[BinaryIO]:
             fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         except OSError as exc:
             raise UpdateRefused(f"it cannot be opened: {exc.strerror}; wanted a plain file") from exc
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise UpdateRefused("it is no plain file")
         with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise UpdateRefused("it is no plain file")
             yield file
 
 

@@ -96,7 +96,9 @@ class Machine:
     def adopt(self, version: str) -> None:
         """The first release of a box, or one that a technician put there: taken for proven. Raises UpdateRefused."""
         with self._alone():
-            self._resume(restart=True)
+            self._state = state.load(self._places.state)
+            if self._state.job is not None:
+                raise UpdateRefused(f"{self._state.job.file} is under way; let it come to its end: update work")
             target = f"releases/{version}"
             if not is_version(version) or not (self._places.root / target).is_dir():
                 raise UpdateRefused(
@@ -175,6 +177,8 @@ class Machine:
 
     def _verify(self, job: Job) -> None:
         if job.attempts >= _ATTEMPTS:
+            if job.kind is not None:
+                self._slot(job).discard()
             self._refuse(
                 job, f"it was begun {_ATTEMPTS} times and never came to an end; look at the log of the updater"
             )
@@ -299,7 +303,6 @@ class Machine:
             set_link(places.current, proven)
             if restart:
                 self._service.restart()
-        prune_releases(places)
         stamp = self._clock.stamp()
         if stamp.trusted and abs(stamp.wall_ms - self._state.floor_ms) > _FLOOR_STEP_MS:
             # Downwards too: a clock that has been set is believed over one that was wrong before.

@@ -100,9 +100,10 @@ def read_pulse(path: Path, boot_id: str, now_s: float) -> Pulse | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
         data = file.read(_MAX_BYTES)
     try:
         pulse = Pulse(**json.loads(data))

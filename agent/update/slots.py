@@ -4,7 +4,7 @@
     switch    from old to new, in one step
     restore   from new to old, in one step; also where switch was never done, or only just
     finish    the new is proven: it becomes what a later restore goes back to, and what nobody needs is removed
-    discard   remove what prepare made
+    discard   remove what prepare made, unless it is in use
 Each may be done again after it was interrupted at any point.
 """
 
@@ -54,15 +54,13 @@ class ReleaseSlot:
         return self.places.releases / self.version
 
     def prepare(self, payload: Path) -> None:
-        self._refuse_one_in_use()
+        if link_target(self.places.current) == self._target or link_target(self.places.proven) == self._target:
+            raise UpdateRefused(f"release {self.version} is what is installed")
+        if link_target(self.places.previous) == self._target:  # back to the one before: made anew, from what is signed
+            set_link(self.places.previous, None)
         self.discard()
         make_folders(self.places.releases)
         self.install(payload, self._folder, self.version)
-
-    def _refuse_one_in_use(self) -> None:
-        for link in (self.places.current, self.places.proven):
-            if link_target(link) == self._target:
-                raise UpdateRefused(f"release {self.version} is here already, as {link.name}")
 
     @property
     def _target(self) -> str:
@@ -85,7 +83,8 @@ class ReleaseSlot:
         prune_releases(self.places)
 
     def discard(self) -> None:
-        remove(self._folder)
+        if self._target not in linked_releases(self.places):
+            remove(self._folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,8 @@ class PackSlot:
                 remove(folder)
 
     def discard(self) -> None:
-        remove(self._folder)
+        if link_target(self._link) != self._target:
+            remove(self._folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +209,16 @@ def slot_of(places: Places, kind: str, name: str, version: str, install: Install
 
 
 def prune_releases(places: Places) -> None:
-    """Kept are those that a link names: what is proven and what was before it, and what is being tried."""
-    kept = {link_target(link) for link in (places.current, places.proven, places.previous)}
-    if not places.releases.is_dir():
-        return
+    """Kept are those that a link names."""
+    kept = linked_releases(places)
     for folder in places.releases.iterdir():
         if f"releases/{folder.name}" not in kept:
             remove(folder)
+
+
+def linked_releases(places: Places) -> set[str | None]:
+    """What runs, what is proven, and what was before."""
+    return {link_target(link) for link in (places.current, places.proven, places.previous)}
 
 
 def link_target(link: Path) -> str | None:
