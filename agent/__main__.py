@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from agent import __version__, config
 from agent.errors import ConfigError, GatewayError
+from agent.ops.journal import JournalHandler, stderr_is_the_journal
 from drivers.base import DriverError, ModelPackError
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_CONFIG = 1, 64, 78
@@ -84,13 +85,18 @@ def parser(*verbs: str) -> Parser:
     return top
 
 
+def _log_handler() -> logging.Handler:
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    return JournalHandler(lines) if stderr_is_the_journal() else lines
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     args = parser(*given).parse_args(given)
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO if args.verb == "run" else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
+        handlers=[_log_handler()],
     )
     try:
         return int(_module(args.verb).run(args))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from agent import __version__
+from agent.alive import Signs
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.config import DEFAULT_PATH, Config
@@ -19,7 +20,9 @@ from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops.health import HealthReport
+from agent.ops.notify import Notifier
 from agent.ops.strain import Strain
+from agent.ops.watchdog import Watchdog
 from agent.outbox import Outbox
 from agent.raised import Put, RaisedAlerts
 from agent.sensing import Sensing
@@ -36,6 +39,8 @@ from drivers.inference import TfliteDetector, open_detector
 _log = logging.getLogger(__name__)
 _MB = 1024 * 1024
 _DRAIN_S = 10.0
+_ROUND_WITHIN_S = 120.0  # one round of the main thread: board, health, and what is too old deleted from a slow card
+_END_STEP_S = 60.0  # none of the steps at the end takes longer; a camera's is the longest, with 20 s
 
 
 def run(
@@ -49,6 +54,7 @@ def run(
     outbox.
     """
     clock = SystemClock()
+    systemd = Notifier()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
     detector = make_detector(config)
     looked_ms = None if detector is None else _first_look(detector)
@@ -88,6 +94,9 @@ def run(
     places = system_places(config_path)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
+    main = Signs("main", clock)
+    stages = [main, outbox.signs, *([uplink.signs] if uplink else []), sensing.signs]
+    watchdog = Watchdog([*stages, *(signs for worker in workers for signs in worker.signs)], systemd)
     _resume(raised, put, workers, sensing, strain)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
@@ -98,8 +107,16 @@ def run(
     sensing.start(put)
     sight = f"{detector.pack.label} on {detector.runtime}" if detector else "no detector, as there is no camera"
     _log.info("running: %d camera(s), %d sensor(s), %s", len(workers), len(config.sensor), sight)
+    main.give(_ROUND_WITHIN_S)
+    watchdog.start()
+    systemd.ready()
+    told = ""
     try:
         while not stop.wait(min(1.0, config.health.interval_s)) and not (workers and all(w.ended() for w in workers)):
+            main.give(_ROUND_WITHIN_S)
+            if (line := report.line()) != told:
+                systemd.status(line)
+                told = line
             strain.update()
             if uplink is not None and report.is_due(config.health.interval_s):
                 uplink.publish_health(report.make())
@@ -107,9 +124,13 @@ def run(
             updates.update()
             heart.update(updates.told)
     finally:
+        watchdog.stop()
+        systemd.stopping(_END_STEP_S)
         sensing.stop()
         for worker in workers:
+            systemd.stopping(_END_STEP_S)
             worker.stop()
+        systemd.stopping(_END_STEP_S)
         if uplink is not None:
             if not stop.is_set():
                 uplink.drain(_DRAIN_S)

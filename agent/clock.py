@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-# systemd-timesyncd and chrony's systemd unit touch this file at the first synchronisation after boot.
-_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
+# Made at the first synchronisation after boot: by systemd-timesyncd; and by gateway-agent-clock.service, which asks the
+# kernel for those whom a sandbox forbids to.
+_SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/gateway-agent-clock/synchronized"))
 _log = logging.getLogger(__name__)
 _LIBC = ctypes.CDLL(None)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -157,11 +158,11 @@ class FakeClock:
 
 
 def _synchronised() -> bool:
-    return _SYNCHRONISED.exists() or _kernel_says_synchronised()
+    return any(path.exists() for path in _SYNCHRONISED) or _kernel_says_synchronised()
 
 
 def _kernel_says_synchronised() -> bool:
     """adjtimex with no mode bits only reads; its return value 5 (TIME_ERROR) means no one disciplines the clock."""
     buffer = ctypes.create_string_buffer(512)  # struct timex is 208 bytes on 64-bit Linux; zero = read only
     state = int(_LIBC.adjtimex(buffer))
-    return 0 <= state < 5  # -1: a sandbox forbids the call; then only the file above can tell
+    return 0 <= state < 5  # -1: a sandbox forbids the call; then only the files above can tell

@@ -84,6 +84,15 @@ class HealthReport:
             disk_free_bytes=disk_free_bytes(self._outbox.path.parent),
         )
 
+    def line(self) -> str:
+        """In a few words, for `systemctl status`: what of the box works. Changes when that does."""
+        cameras = [worker.state().phase in ("connected", "ended") for worker in self._workers]
+        states = self._sensing.states() if self._sensing else {}
+        sensors = [state.state == "ok" for state in states.values()]
+        parts = [f"{sum(of)} of {len(of)} {what}" for what, of in (("cameras", cameras), ("sensors", sensors)) if of]
+        link = "not configured" if self._uplink is None else "up" if self._uplink.status().broker else "away"
+        return ", ".join([*parts, f"broker {link}"])
+
     def _sensors(self) -> dict[str, SensorHealth] | None:
         """None on a box without: the pulse of one that has only cameras stays as small as it was."""
         states = self._sensing.states() if self._sensing else {}

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.alive import Signs, excused
 from agent.clock import Clock, Stamp, SystemClock
 from agent.contract.event import Body, Event, Gap, GapReason, NewLedger, Stream
 from agent.contract.topics import check_id
@@ -41,6 +42,10 @@ _EVICT_ROWS = 256
 _RESERVE_BYTES = 3 * 1024 * 1024  # more than the log can hold, so that log and file can be mended on a full disk
 _MAX_BODY_BYTES = 128 * 1024
 _LATE_S = 10
+# How long the writer's step may take. Cards stand still for seconds while they erase, and a tidying writes 16 MB. Of a
+# damaged file, which may be as large as its bound, what can be saved is read row by row and written again.
+_STEP_WITHIN_S = 120.0
+_SALVAGE_WITHIN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,7 @@ class Outbox:
         if not 0 <= alert_reserve_bytes < max_bytes:
             raise ValueError(f"alert_reserve_bytes {alert_reserve_bytes}: wanted 0 to less than max_bytes {max_bytes}")
         self.path = path
+        self.signs = Signs("outbox", clock or SystemClock())
         self._max_bytes = max_bytes
         self._bulk_bytes = max_bytes - alert_reserve_bytes
         self._clock = clock or SystemClock()
@@ -259,12 +265,14 @@ class Outbox:
                 raise EventStoreError(f"{self.path}: closed")
             self._requests.append(request)
             self._changed.notify()
-        request.done.wait()
+        with excused():  # the writer gives signs of its own
+            request.done.wait()
         if request.error is not None:
             raise EventStoreError(request.error)
 
     def _run(self) -> None:
         while True:
+            self.signs.give(_STEP_WITHIN_S)
             with self._changed:
                 while not self._something_to_do() and (left_s := self._left_s()) > 0:
                     self._changed.wait(left_s)  # not wait_for: what is waited for changes with the first removal
@@ -292,6 +300,7 @@ class Outbox:
             if time.monotonic() - self._tidied_s >= _TIDY_EVERY_S:
                 self._tidy()
         self._shut()
+        self.signs.end()
 
     def _something_to_do(self) -> bool:
         return (
@@ -467,6 +476,7 @@ class Outbox:
 
     def _replace_damaged(self, exc: sqlite3.Error) -> Store:
         """A new file in place of a damaged one, with what can be read of it. May be interrupted anywhere."""
+        self.signs.give(_SALVAGE_WITHIN_S)
         self._close_reader()
         aside = _free_name(self.path)
         saved = self._build_replacement(exc, aside.name)

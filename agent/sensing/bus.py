@@ -85,6 +85,11 @@ class Bus:
                     _log.warning("bus %s: the other %d sensor(s) go on without it", self.name, len(self._waiting))
                     self._begin()
 
+    def is_running(self) -> bool:
+        """False: the thread that asks its sensors has ended by itself, which is a bug."""
+        with self._changed:
+            return self._stopping or (self._current is not None and self._current.is_alive())
+
     def threads(self) -> int:
         with self._changed:
             return sum(thread.is_alive() for thread in self._threads)

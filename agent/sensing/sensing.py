@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from agent.alive import Signs, give_again
 from agent.clock import Clock, Stamp
 from agent.contract.event import Event, Reading, SensorAlert, Stream
 from agent.errors import EventStoreError
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _CHECK_EVERY_S = 1.0
 _STORE_AGAIN_S = 1.0
+_STEP_WITHIN_S = 60.0  # the supervisor's, which calls no driver but an output's
 
 
 class Sensing:
@@ -39,6 +41,7 @@ class Sensing:
         self.buses = [
             Bus(name, [watch for watch in watches if watch.bus == name], self._store, clock=clock) for name in names
         ]
+        self.signs = Signs("sensors", clock)
         self._supervisor = threading.Thread(target=self._supervise, name="sensors-supervisor", daemon=True)
 
     def start(self, put: Callable[..., None]) -> None:
@@ -47,6 +50,7 @@ class Sensing:
         for bus in self.buses:
             bus.start()
         if self.buses:
+            self.signs.give(_STEP_WITHIN_S)
             self._supervise_once()  # takes the outputs, which switches them off
             self._supervisor.start()
 
@@ -81,7 +85,11 @@ class Sensing:
 
     def _supervise(self) -> None:
         while not self._stopping.wait(_CHECK_EVERY_S):
+            # A bus is looked after here, also while a driver hangs in it. One whose thread has ended is nobody's.
+            if all(bus.is_running() for bus in self.buses):
+                self.signs.give(_STEP_WITHIN_S)
             self._supervise_once()
+        self.signs.end()
 
     def _supervise_once(self) -> None:
         try:
@@ -107,6 +115,7 @@ class Sensing:
         ]
         complained = False
         while True:
+            give_again()
             try:
                 self._put(*events)
                 break

@@ -20,6 +20,7 @@ from typing import Any
 from tenacity import RetryError, Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
+from agent.alive import Signs
 from agent.clock import Clock, SystemClock
 from agent.contract.box import Health, LinkHealth, State
 from agent.contract.command import Command
@@ -45,6 +46,11 @@ _TAKEN_OVER_WAIT_S = 60.0  # two boxes with one name would throw each other out 
 _PROBE_TIMEOUT_S = 2.0
 _IDLE_S = 1.0
 _MAX_HEALTH_WAITING = 8
+# How long a step may take before the thread is stuck. Connecting: names are looked up by the C library, which asks each
+# server twice for 5 s and cannot be told otherwise. Resting: the longest wait after a loss.
+_CONNECT_WITHIN_S = 180.0
+_SERVE_WITHIN_S = 60.0
+_REST_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class Uplink:
         self._topics = settings.topics
         self._outbox = outbox
         self._clock = clock or SystemClock()
+        self.signs = Signs("uplink", self._clock)
         self._wait = wait or RECONNECT_WAIT
         rate = Rate(settings.max_bytes_per_s, settings.burst_bytes)
         self._delivery = delivery or Delivery(outbox, self._topics, settings.payload, rate=rate)
@@ -212,6 +219,7 @@ class Uplink:
                 self._stopping.wait(_LONGEST_WAIT_S)
                 continue
             self._stopping.wait(random.uniform(0, FIRST_WAIT_S))
+        self.signs.end()
 
     def _session(self) -> None:
         """One connection from beginning to end. Raises UplinkDown if it did not live long; returns otherwise."""
@@ -237,6 +245,7 @@ class Uplink:
             if str(exc) != self._error:
                 _log.warning("uplink down: %s", exc)
             self._error = str(exc)
+            self.signs.give(_REST_WITHIN_S)
             if isinstance(exc, TakenOver):
                 self._stopping.wait(random.uniform(0.5, 1.0) * _TAKEN_OVER_WAIT_S)
             elif rival_seen == self._rival_seen:
@@ -268,6 +277,7 @@ class Uplink:
             return self._open(broker, "3.1.1")
 
     def _open(self, broker: Broker, protocol: Protocol) -> Link:
+        self.signs.give(_CONNECT_WITHIN_S)
         settings = self._settings
         link = Link(
             broker,
@@ -302,6 +312,7 @@ class Uplink:
         leaving = False
         _log.info("uplink up: %s, MQTT %s", link.broker, link.protocol)
         while True:
+            self.signs.give(_SERVE_WITHIN_S)
             now_s = time.monotonic()
             if self._stored.is_set():
                 self._stored.clear()

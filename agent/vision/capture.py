@@ -17,6 +17,7 @@ from typing import Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
 
+from agent.alive import Signs
 from agent.clock import Clock
 from drivers.base import Camera, CameraEnded, CameraFormat, CameraRefused, DriverError, Frame
 
@@ -36,6 +37,11 @@ _HEALTHY_AFTER_S = 10.0
 # The first picture may have to wait for a key frame, which thrifty cameras send every 4 to 10 s.
 _FIRST_FRAME_TIMEOUT_S = 12.0
 _FPS_OVER_FRAMES = 50
+# How long a step may take before its thread is stuck. Opening: GStreamer looks for its plugins (20 s), a decoder starts
+# (20 s) and connects (6 s), an ONVIF camera is asked; and the one before is ended. Reading: drivers keep to the time
+# they are given, on a machine that may be short of it.
+_OPEN_WITHIN_S = 90.0
+_GRACE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Capture:
         pause: Callable[[float], object] | None = None,
     ) -> None:
         self.camera_id = camera_id
+        self.signs = Signs(f"capture-{camera_id}", clock)
         self._camera = camera
         self._clock = clock
         self._stall_timeout_s = stall_timeout_s
@@ -155,6 +162,7 @@ class Capture:
             )(self._session)
         if self._phase != "ended":
             self._enter("stopped", self._error)
+        self.signs.end()
 
     def _wait_s(self, retry: RetryCallState) -> float:
         error = retry.outcome.exception() if retry.outcome else None
@@ -162,6 +170,7 @@ class Capture:
         return max(_SHORTEST_WAIT_S(retry), wait_s - (self._clock.mono_s() - self._attempt_mono_s))
 
     def _wait(self, seconds: float) -> None:
+        self.signs.give(seconds + _GRACE_S)
         self._pause(seconds)
 
     def _session(self) -> None:
@@ -170,15 +179,16 @@ class Capture:
             return
         self._enter("opening", self._error)
         self._attempt_mono_s = self._clock.mono_s()
+        self.signs.give(_OPEN_WITHIN_S)
         healthy_from_mono_s: float | None = None
         try:
             granted = self._camera.open()
-            frame = self._camera.read(max(self._stall_timeout_s, _FIRST_FRAME_TIMEOUT_S))
+            frame = self._read(max(self._stall_timeout_s, _FIRST_FRAME_TIMEOUT_S))
             healthy_from_mono_s = self._clock.mono_s() + _HEALTHY_AFTER_S
             self._connected(granted)
             while not self._stopping.is_set():
                 self._post(frame)
-                frame = self._camera.read(self._stall_timeout_s)
+                frame = self._read(self._stall_timeout_s)
         except CameraEnded as exc:
             log.info("%s", exc)
             self._enter("ended", None)
@@ -189,6 +199,10 @@ class Capture:
                 raise
         finally:
             self._camera.close()
+
+    def _read(self, timeout_s: float) -> Frame:
+        self.signs.give(timeout_s + _GRACE_S)
+        return self._camera.read(timeout_s)
 
     def _connected(self, granted: CameraFormat) -> None:
         with self._changed:

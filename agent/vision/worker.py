@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from agent.alive import Signs
 from agent.clock import Clock, Stamp
 from agent.contract.event import (
     Alert,
@@ -41,6 +42,7 @@ _log = logging.getLogger(__name__)
 _TAKE_TIMEOUT_S = 0.5
 _STORE_AGAIN_S = 1.0
 _AFTER_BUG_S = 1.0
+_STEP_WITHIN_S = 60.0  # one picture through all stages, on a slow board that is hot and short of memory
 
 
 class Witness(Protocol):
@@ -87,6 +89,7 @@ class CameraWorker:
         self._notices: deque[Event] = deque()
         self.bugs = 0
         self._over = False
+        self._signs = Signs(f"vision-{camera_id}", clock)
         self._stopping = threading.Event()
         self._capture = Capture(
             camera_id,
@@ -120,12 +123,17 @@ class CameraWorker:
     def state(self) -> CaptureState:
         return self._capture.state()
 
+    @property
+    def signs(self) -> tuple[Signs, ...]:
+        return self._capture.signs, self._signs
+
     def ended(self) -> bool:
         """The camera was a recording, it is over, and everything it showed is stored."""
         return self._over
 
     def _run(self) -> None:
         while not self._stopping.is_set() and not self._over:
+            self._signs.give(_STEP_WITHIN_S)
             self._store_notices()
             # Asked before the frame is taken: the last one may come together with the end.
             over = self._capture.state().phase == "ended"
@@ -137,6 +145,7 @@ class CameraWorker:
         self._finish()
         self._store_notices()
         self._remember(is_last=True)
+        self._signs.end()
         self._over = True
 
     def _look(self, frame: Frame) -> None:
@@ -220,6 +229,7 @@ class CameraWorker:
     def _put_until_stored(self, events: list[Event]) -> None:
         complained = False
         while True:
+            self._signs.give(_STEP_WITHIN_S)
             try:
                 self._put(*events)
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,17 @@ def test_a_time_server_is_believed_before_any_receiver(monkeypatch: pytest.Monke
     for n in range(5):
         clock.offer(T0_MS + 10_000_000_000 + n * 1000, clock.mono_s() - 5 + n, "gnss")
     assert abs(clock.stamp().wall_ms - before_ms) < 5000
+
+
+@pytest.mark.parametrize("made_by", [0, 1])
+def test_the_clock_is_set_once_either_service_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_by: int
+) -> None:
+    """In the sandbox the kernel cannot be asked."""
+    files = (tmp_path / "timesyncd", tmp_path / "clock service")
+    monkeypatch.setattr(module, "_SYNCHRONISED", files)
+    monkeypatch.setattr(module, "_kernel_says_synchronised", lambda: False)
+    clock = SystemClock()
+    assert not clock.trusted()
+    files[made_by].touch()
+    assert clock.trusted()
