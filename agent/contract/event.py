@@ -266,6 +266,25 @@ class Commissioned(Body):
     )
 
 
+class BoxUpdate(Body):
+    """What became of an update file that the box was given: a release of the agent, a model pack, a configuration, or
+    the keys it believes."""
+
+    kind: Literal["box-update"] = "box-update"
+    result: Literal["accepted", "refused", "confirmed", "rolled-back"] = Field(
+        description="accepted: it is whole, rightly signed and installed, and now being tried; confirmed: it works; "
+        "rolled-back: it did not, and what was before works again; refused: nothing was changed"
+    )
+    severity: Severity
+    file: str = Field(description="the file's name")
+    update: str | None = Field(default=None, description="the same for all that is said of one file, where it was read")
+    artifact: Literal["release", "pack", "config", "trust"] | None = Field(default=None, description="what it carries")
+    name: str | None = Field(default=None, description="of a pack: its name")
+    version: str | None = None
+    previous: str | None = Field(default=None, description="the version that it replaces")
+    reason: str | None = Field(default=None, description="why it was refused or rolled back; or what could not be told")
+
+
 GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
 
 
@@ -434,6 +453,7 @@ AnyBody = Annotated[
     | CameraFault
     | BoxStrained
     | Commissioned
+    | BoxUpdate
     | Gap
     | NewLedger
     | Counts

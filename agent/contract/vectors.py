@@ -17,6 +17,7 @@ from typing import Any
 from agent.contract.event import (
     Body,
     BoxStrained,
+    BoxUpdate,
     CameraFault,
     CameraSilent,
     Check,
@@ -313,6 +314,34 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
                     bytes=48211,
                 )
             },
+        ),
+    ),
+    (
+        "an update that is being tried",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxUpdate(
+            result="accepted",
+            severity="info",
+            file="gateway-update-0.2.0.gwu",
+            update="9f86d081884c7d65",
+            artifact="release",
+            name="gateway-agent",
+            version="0.2.0",
+            previous="0.1.0",
+        ),
+    ),
+    (
+        "a file that is none",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxUpdate(
+            result="refused",
+            severity="warning",
+            file="gateway-update-0.3.0.gwu",
+            reason="it is cut off in manifest.json, 112 bytes before its end; fetch it again",
         ),
     ),
     (

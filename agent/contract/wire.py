@@ -109,7 +109,7 @@ KEYS: dict[str, int] = {
     "not_stored": 112,
     "given_up": 113,
     "colour": 114,
-    # Sensors: 130 to 149.
+    # Sensors: 130 to 144.
     "quantity": 130,
     "more": 131,
     "bound": 132,
@@ -120,6 +120,11 @@ KEYS: dict[str, int] = {
     "values": 137,
     "outputs": 138,
     "on": 139,
+    # Updates of the box.
+    "update": 145,
+    "artifact": 146,
+    "version": 147,
+    "previous": 148,
     # The box under strain.
     "causes": 150,
     "budget": 151,

@@ -189,6 +189,34 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "identity: PROBLEM: it is time to renew by hand: {why}: gateway-agent identity request",
         "định danh: LỖI: đã đến lúc gia hạn bằng tay: {why}: gateway-agent identity request",
     ),
+    "update-current": ("release {version}: runs, or is to run", "bản {version}: đang chạy hoặc sẽ chạy"),
+    "update-proven": ("release {version}: has proven itself", "bản {version}: đã được chứng minh hoạt động tốt"),
+    "update-previous": ("release {version}: was there before", "bản {version}: bản trước đó"),
+    "update-none": (
+        "no release in {root}; this is agent {version}, installed otherwise",
+        "không có bản nào trong {root}; đây là phần mềm {version}, được cài bằng cách khác",
+    ),
+    "update-under-way": ("{file}: under way ({phase})", "{file}: đang thực hiện ({phase})"),
+    "update-fine": ("{file}: fine, {what}, signed by {signers}", "{file}: hợp lệ, {what}, người ký: {signers}"),
+    "update-clock": (
+        "the clock is not set: nobody can tell whether this file has expired; it would be taken, and reported so",
+        "đồng hồ chưa đặt: không biết tệp đã hết hạn chưa; tệp vẫn được nhận và được báo cáo như vậy",
+    ),
+    "update-accepted": (
+        "{file}: {what} is installed and must now prove itself; leave the power on {why}",
+        "{file}: {what} đã cài và đang được kiểm chứng; đừng tắt nguồn {why}",
+    ),
+    "update-confirmed": ("{file}: {what} works and stays {why}", "{file}: {what} hoạt động tốt và được giữ lại {why}"),
+    "update-refused": ("{file}: REFUSED, nothing was changed: {why}", "{file}: TỪ CHỐI, không thay đổi gì: {why}"),
+    "update-rolled-back": (
+        "{file}: {what} did not work, what was before is back: {why}",
+        "{file}: {what} không hoạt động, đã khôi phục bản trước: {why}",
+    ),
+    "update-fetched": (
+        "{file}: fetched from the stick; gateway-agent update status tells what becomes of it",
+        "{file}: đã chép từ USB; xem kết quả bằng gateway-agent update status",
+    ),
+    "update-no-files": ("{device}: no file {files} on it", "{device}: không có tệp {files} nào"),
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (

@@ -37,6 +37,16 @@ MAY: dict[str, set[str]] = {
     "agent.evidence": {*SEAMS, "agent.durable", "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
     "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox"},
+    # Root's part and the agent's: the latter knows the contract, the former what it replaces.
+    "agent.update": {
+        *SEAMS,
+        "agent.config",
+        "agent.contract",
+        "agent.durable",
+        "agent.raised",
+        "drivers",
+        "drivers.inference",
+    },
     "agent.config_table": {"agent.contract"},
     "agent.config_sensors": {"agent.config_table", "drivers", "drivers.sensors"},
     "agent.config": {
@@ -82,8 +92,12 @@ ONLY: dict[str, tuple[str, ...]] = {
         "agent.config_sensors",
         "agent.config_table",
         "agent.contract",
+        "agent.update.make",
+        "agent.update.manifest",
+        "agent.update.trust",
         "drivers.inference.pack",
     ),
+    "cryptography": ("agent.update.keys",),
     "pydantic_core": ("agent.config",),
 }
 
