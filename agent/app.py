@@ -16,11 +16,12 @@ from agent.camera import local_time, make_driver, make_pipeline, read_credential
 from agent.clock import Clock, SystemClock
 from agent.config import DEFAULT_PATH, Config
 from agent.contract.event import BoxStrained, Lasting, SensorAlert
+from agent.durable import Memo
 from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops import commissioning
-from agent.ops.health import HealthReport
+from agent.ops.health import HealthReport, pulse_path
 from agent.ops.notify import Notifier
 from agent.ops.strain import Strain
 from agent.ops.watchdog import Watchdog
@@ -96,6 +97,7 @@ def run(
     places = system_places(config_path)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
+    pulse = Memo(pulse_path(config.outbox.path))
     main = Signs("main", clock)
     stages = [main, outbox.signs, *([uplink.signs] if uplink else []), sensing.signs]
     watchdog = Watchdog([*stages, *(signs for worker in workers for signs in worker.signs)], systemd)
@@ -121,8 +123,11 @@ def run(
                 systemd.status(line)
                 told = line
             strain.update()
-            if uplink is not None and report.is_due(config.health.interval_s):
-                uplink.publish_health(report.make())
+            if report.is_due(config.health.interval_s):
+                health = report.make()
+                pulse.write(health.model_dump_json(exclude_none=True).encode())
+                if uplink is not None:
+                    uplink.publish_health(health)
             evidence.tidy()
             updates.update()
             heart.update(updates.told)

@@ -7,15 +7,13 @@ With --report it also writes down what it found, for the box, and for the operat
 from __future__ import annotations
 
 import argparse
-import os
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
-from agent import __version__, app, config
-from agent.camera import make_driver, read_credentials, wants_evidence
+from agent import __version__, app, config, probes
+from agent.camera import wants_evidence
 from agent.clock import SystemClock
 from agent.config import CameraConfig, Config
 from agent.contract.event import Check
@@ -27,14 +25,10 @@ from agent.ops.strain import sentences, what_is_wrong
 from agent.ops.words import say
 from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
-from agent.uplink.subscriber import Subscriber
 from agent.vision.scene import layout
 from drivers.base import CameraRefused, DriverError, Frame, Output, Reading, Sensor, SensorInvalid
 from drivers.board import board
 from drivers.inference import TfliteDetector
-
-_FIRST_FRAME_S = 12.0
-_SENSOR_HANGS_S = 15.0  # beyond its own timeout
 
 
 class Findings:
@@ -152,23 +146,16 @@ def _board(found: Findings, hot_c: float) -> None:
 
 def _camera(found: Findings, camera: CameraConfig) -> bool:
     name = f"camera {camera.id}"
-    driver = make_driver(camera, read_credentials(camera))
-    began_s = time.monotonic()
     try:
-        granted = driver.open()
-        frame = driver.read(_FIRST_FRAME_S)
+        seen = probes.look(camera)
     except CameraRefused as exc:
         return found.add(name, False, say("camera-refused", id=camera.id, why=_tail(exc, name)))
     except DriverError as exc:
         return found.add(name, False, say("camera-bad", id=camera.id, why=_tail(exc, name)))
-    finally:
-        driver.close()
-    found.frames[camera.id] = frame
-    width, height = frame.size_wh_px
-    seconds = time.monotonic() - began_s
-    found.add(
-        name, True, say("camera-ok", id=camera.id, width=width, height=height, codec=granted.codec, seconds=seconds)
-    )
+    found.frames[camera.id] = seen.frame
+    width, height = seen.frame.size_wh_px
+    codec = seen.granted.codec
+    found.add(name, True, say("camera-ok", id=camera.id, width=width, height=height, codec=codec, seconds=seen.seconds))
     asked = (camera.width_px, camera.height_px)
     if None not in asked and asked != (width, height):
         differs = say("camera-differs", id=camera.id, asked=f"{asked[0]} x {asked[1]}", granted=f"{width} x {height}")
@@ -179,40 +166,20 @@ def _camera(found: Findings, camera: CameraConfig) -> bool:
 
 
 def _sensor(found: Findings, driver: Sensor, watch: SensorWatch) -> bool:
-    """Asked once, in a thread: a driver that hangs must not keep a technician on the pole."""
     name = f"sensor {driver.sensor_id}"
-    readings: list[Reading] = []
-    failed: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            driver.open()
-            readings.extend(driver.read(watch.timeout_s))
-        except Exception as exc:  # told below, where it can be told
-            failed.append(exc)
-        finally:
-            driver.close()
-
-    thread = threading.Thread(target=ask, daemon=True)
-    began_s = time.monotonic()
-    thread.start()
-    thread.join(watch.timeout_s + _SENSOR_HANGS_S)
-    seconds = time.monotonic() - began_s
-    if thread.is_alive():
-        return found.add(name, False, say("sensor-hangs", id=driver.sensor_id, seconds=seconds))
-    if failed and not isinstance(failed[0], DriverError):
-        raise failed[0]  # a bug in the driver is no answer of the sensor's
-    if failed:
-        said = _tail(failed[0], name)
-        is_absurd = isinstance(failed[0], SensorInvalid)
+    answer = probes.ask(driver, watch)
+    if answer.hangs:
+        return found.add(name, False, say("sensor-hangs", id=driver.sensor_id, seconds=answer.seconds))
+    if answer.failed is not None:
+        is_absurd = isinstance(answer.failed, SensorInvalid)
+        said = _tail(answer.failed, name)
         words = say("sensor-absurd" if is_absurd else "sensor-bad", id=driver.sensor_id, why=said)
         return found.add(name, False, words)
-    if not readings:
-        return found.add(name, True, say("sensor-quiet", id=driver.sensor_id, seconds=seconds))
-    wrong = [f"{reading.quantity}: {why}" for reading in readings if (why := watch.judge(reading)) is not None]
-    if wrong:
-        return found.add(name, False, say("sensor-absurd", id=driver.sensor_id, why="; ".join(wrong)))
-    values = ", ".join(_value(reading) for reading in readings)
+    if not answer.readings:
+        return found.add(name, True, say("sensor-quiet", id=driver.sensor_id, seconds=answer.seconds))
+    if answer.absurd:
+        return found.add(name, False, say("sensor-absurd", id=driver.sensor_id, why="; ".join(answer.absurd)))
+    values = ", ".join(_value(reading) for reading in answer.readings)
     return found.add(name, True, say("sensor-ok", id=driver.sensor_id, values=values))
 
 
@@ -226,39 +193,22 @@ def _value(reading: Reading) -> str:
 def _output(found: Findings, output: Output) -> bool:
     name = f"output {output.output_id}"
     try:
-        output.open()
+        probes.take(output)
     except DriverError as exc:
         return found.add(name, False, say("output-bad", id=output.output_id, why=_tail(exc, name)))
-    finally:
-        output.close()
     return found.add(name, True, say("output-ok", id=output.output_id))
 
 
 def _outbox(found: Findings, path: Path) -> bool:
-    folder, why = _why_not(path.parent)
-    words = say("outbox-bad", path=path, why=why) if why else say("outbox-ok", path=path, mb=_free_mb(folder))
+    folder, why = probes.why_not_writable(path.parent)
+    words = say("outbox-bad", path=path, why=why) if why else say("outbox-ok", path=path, mb=probes.free_mb(folder))
     return found.add("outbox", why is None, words)
 
 
 def _evidence(found: Findings, path: Path) -> bool:
-    folder, why = _why_not(path)
-    words = say("evidence-bad", path=path, why=why) if why else say("evidence-ok", path=path, mb=_free_mb(folder))
+    folder, why = probes.why_not_writable(path)
+    words = say("evidence-bad", path=path, why=why) if why else say("evidence-ok", path=path, mb=probes.free_mb(folder))
     return found.add("pictures", why is None, words)
-
-
-def _why_not(folder: Path) -> tuple[Path, str | None]:
-    """The nearest folder there is, and why nothing can be written or made in it; None if it can."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    if not there.is_dir():
-        return there, f"{there} is not a folder"
-    if not os.access(there, os.W_OK | os.X_OK):
-        return there, f"this user may not write in {there}"
-    return there, None
-
-
-def _free_mb(folder: Path) -> int:
-    space = os.statvfs(folder)
-    return space.f_bavail * space.f_frsize // 1_000_000
 
 
 def _brokers(found: Findings, settings: Config) -> None:
@@ -271,9 +221,8 @@ def _brokers(found: Findings, settings: Config) -> None:
     for broker in uplink.brokers:
         name = f"broker {broker}"
         try:
-            # Under a name of its own: with the service's name it would throw the running service out.
-            with Subscriber(broker, [uplink.topics.state], login=uplink.login):
-                found.add(name, True, say("broker-ok", broker=broker))
+            probes.log_in(broker, uplink)
+            found.add(name, True, say("broker-ok", broker=broker))
         except UplinkDown as exc:
             found.add(name, False, say("broker-bad", broker=broker, why=_tail(exc, str(broker))))
 
