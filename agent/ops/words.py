@@ -189,8 +189,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "identity: PROBLEM: it is time to renew by hand: {why}: gateway-agent identity request",
         "định danh: LỖI: đã đến lúc gia hạn bằng tay: {why}: gateway-agent identity request",
     ),
-    "update-current": ("release {version}: runs, or is to run", "bản {version}: đang chạy hoặc sẽ chạy"),
-    "update-proven": ("release {version}: has proven itself", "bản {version}: đã được chứng minh hoạt động tốt"),
+    "update-proven": ("release {version}: runs, and has proven itself", "bản {version}: đang chạy, đã được kiểm chứng"),
+    "update-unproven": (
+        "release {version}: is being tried; {proven} comes back if it does not work",
+        "bản {version}: đang được thử; nếu không hoạt động, {proven} sẽ được khôi phục",
+    ),
     "update-previous": ("release {version}: was there before", "bản {version}: bản trước đó"),
     "update-none": (
         "no release in {root}; this is agent {version}, installed otherwise",

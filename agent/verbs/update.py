@@ -78,12 +78,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _status(places: Places) -> int:
     now = state.load(places.state)
-    for name, link in (("current", places.current), ("proven", places.proven), ("previous", places.previous)):
-        target = link_target(link)
-        if target is not None:
-            print(say(f"update-{name}", version=Path(target).name))
-    if link_target(places.current) is None:
+    current, proven, previous = (
+        None if (target := link_target(link)) is None else Path(target).name
+        for link in (places.current, places.proven, places.previous)
+    )
+    if current is None:
         print(say("update-none", root=places.root, version=__version__))
+    elif current == proven:
+        print(say("update-proven", version=current))
+    else:
+        print(say("update-unproven", version=current, proven=proven))
+    if previous is not None:
+        print(say("update-previous", version=previous))
     for key, version in sorted(now.installed.items()):
         print(f"  {key.replace(':', ' ')} {version}")
     if now.job is not None:
@@ -108,7 +114,14 @@ def _verify(machine: Machine, file: Path, *, downgrade: bool) -> int:
 
 def _print(report: Report) -> None:
     what = " ".join(part for part in (report.kind, report.name, report.version) if part)
-    print(say(f"update-{report.result}", file=report.file, what=what, why=report.reason or ""), flush=True)
+    file, why = report.file, report.reason or ""
+    sentence = {
+        "accepted": lambda: say("update-accepted", file=file, what=what, why=why),
+        "confirmed": lambda: say("update-confirmed", file=file, what=what, why=why),
+        "refused": lambda: say("update-refused", file=file, why=why),
+        "rolled-back": lambda: say("update-rolled-back", file=file, what=what, why=why),
+    }[report.result]()
+    print(sentence.rstrip(), flush=True)
 
 
 def _stick(places: Places, device: Path) -> int:

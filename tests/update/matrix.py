@@ -47,7 +47,7 @@ class Figures:
 def steps_of(rig: Rig, kind: str) -> list[str]:
     """Of an update that nobody disturbs; it must end as it should."""
     version = rig.offer(kind)
-    done = rig.updater("work")
+    done = rig.updater("work", kind=kind)
     assert done.returncode == 0, done.stderr[-2000:]
     wanted = "confirmed" if kind in GOOD else "rolled-back"
     last = rig.reports()[-1]
@@ -58,15 +58,19 @@ def steps_of(rig: Rig, kind: str) -> list[str]:
 
 
 def kills(kind: str, steps: list[str], *, full: bool) -> Iterator[Kill]:
-    """All steps of a good release; of a broken one those from the trial on, as up to there all are the same.
+    """All steps of what is good; of what is broken those from the trial on, as up to there all are the same.
 
-    Not full: each step is met before and after, one of the two as a power cut.
+    Not full: each step of the good is met before and after, one of the two as a power cut; of the broken each in one
+    of these four ways, in turns.
     """
     first = 1 if kind in GOOD else steps.index("restart") - 3
     for number, name in enumerate(steps[first - 1 :], first):
-        for when in ("before", "after"):
-            cuts = (False, True) if full else ((number + (when == "after")) % 2 == 0,)
-            yield from (Kill(kind, number, name, when, power) for power in cuts)
+        ways = [(when, power) for power in (False, True) for when in ("before", "after")]
+        if not full and kind in GOOD:
+            ways = [("before", number % 2 == 0), ("after", number % 2 == 1)]
+        elif not full:
+            ways = [ways[number % 4]]
+        yield from (Kill(kind, number, name, when, power) for when, power in ways)
 
 
 def run(rig: Rig, kill: Kill) -> tuple[str, list[str], float]:
@@ -74,14 +78,14 @@ def run(rig: Rig, kill: Kill) -> tuple[str, list[str], float]:
     before = rig.runs(kill.kind)
     version = rig.offer(kill.kind)
     options = ["--kill-at", str(kill.step), "--when", kill.when, *(["--power"] if kill.power else [])]
-    done = rig.updater("work", *options)
+    done = rig.updater("work", *options, kind=kill.kind)
     began_s = time.monotonic()
     if done.returncode != -9:
         return "not killed", [f"{kill}: the updater ended with {done.returncode}: {done.stderr[-500:]}"], 0.0
     if kill.power:
         rig.service.power_off()
         rig.boot()
-    rig.finish_updates()
+    rig.finish_updates(kill.kind)
     problems = rig.problems()
     took_s = time.monotonic() - began_s
     results = [report.result for report in rig.reports() if report.version == version]
