@@ -33,22 +33,25 @@ def knock(broker: Broker, tls: Tls, *, timeout_s: float = 10.0) -> None:
                 with context.wrap_socket(plain, server_hostname=broker.host) as sock:
                     over = why_over(sock, tls.own())
                     if over is not None:
-                        raise UplinkDown(f"{broker}: TLS: the broker's {over}")
+                        raise UplinkDown(f"{broker}: {not_accepted(over)}")
                     sock.settimeout(max(_LEAST_WAIT_S, 2 * (time.monotonic() - began_s)))
                     try:
                         hung_up = sock.recv(1) == b""
                     except TimeoutError:
                         return  # it waits for us to speak
             except ssl.SSLCertVerificationError as exc:
-                words = f"{broker}: TLS: the broker's certificate was not accepted: {exc.verify_message}"
-                raise UplinkDown(words) from exc
+                raise UplinkDown(f"{broker}: {not_accepted(exc.verify_message)}") from exc
             except ssl.SSLError as exc:
-                raise CertificateRefused(f"{broker}: {refusal(exc)}") from exc
+                raise CertificateRefused(f"{broker}: {_refusal(exc)}") from exc
     except OSError as exc:
         words = "no answer (timed out)" if isinstance(exc, TimeoutError) else str(exc)
         raise UplinkDown(f"{broker}: {words}") from exc
     if hung_up:
         raise UplinkDown(f"{broker}: closed the connection")
+
+
+def not_accepted(why: str) -> str:
+    return f"TLS: the broker's certificate was not accepted: {why}"
 
 
 # OpenSSL's reasons for what the other side said about our certificate.
@@ -66,7 +69,7 @@ _REFUSALS = {
 }
 
 
-def refusal(exc: ssl.SSLError) -> str:
+def _refusal(exc: ssl.SSLError) -> str:
     """What an alert of the broker's means, in words; the library's for any other."""
     words = _REFUSALS.get(exc.reason or "")
     return f"TLS: {words} ({exc.reason})" if words else f"TLS: {exc.reason or exc}"

@@ -26,8 +26,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.errors import UplinkDown
+from agent.errors import ConfigError, UplinkDown
 from agent.tls import why_over
+from agent.uplink.knock import CertificateRefused, knock, not_accepted
 from agent.uplink.settings import Broker, Login
 
 Protocol = Literal["5", "3.1.1"]
@@ -40,7 +41,6 @@ _UNSUPPORTED_PROTOCOL = 0x84
 _KEEP_ALIVE_TIMEOUT = 0x8D
 _TOPIC_ALIAS_INVALID = 0x94
 _MAX_ALIASES = 256  # a broker that offers more has more to offer than a box has topics
-_NOT_ACCEPTED = "TLS: the broker's certificate was not accepted"
 # What paho lets through when a broker sends bytes that are not MQTT.
 _GARBAGE = (ValueError, IndexError, KeyError, TypeError, struct.error, MQTTException)
 
@@ -170,13 +170,15 @@ class Link:
             self._client.reconnect()
         except (OSError, ValueError) as exc:
             self.close()
+            if isinstance(exc, (ConnectionResetError, BrokenPipeError)):
+                self._ask_why()
             raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
-        sock = self._client.socket()
+        sock = cast("socket.socket | None", self._client.socket())
         if self.broker.tls is not None and isinstance(sock, ssl.SSLSocket):
             over = why_over(sock, self.broker.tls.own())
             if over is not None:
                 self.close()
-                raise UplinkDown(f"{self.broker}: {_NOT_ACCEPTED}: {over}")
+                raise UplinkDown(f"{self.broker}: {not_accepted(over)}")
         deadline_s = time.monotonic() + self._timeout_s
         try:
             while self._connack is None:
@@ -187,6 +189,7 @@ class Link:
                     self.drive(min(left_s, 1.0))
                 except UplinkDown as exc:
                     if self._connack is None:
+                        self._ask_why()
                         raise NoAnswer(f"{self.broker}: closed the connection without an answer to CONNECT") from exc
             if self._connack != 0:
                 words = f"{self.broker}: refused us: {self._refused_why}"
@@ -196,6 +199,17 @@ class Link:
         except UplinkDown:
             self.close()
             raise
+
+    def _ask_why(self) -> None:
+        """Raises CertificateRefused if that is why nobody answers. With TLS 1.3 the broker looks at our certificate
+        when we have begun to speak; hanging up on us it takes its own last words back."""
+        if self.broker.tls is not None:
+            try:
+                knock(self.broker, self.broker.tls, timeout_s=self._timeout_s)
+            except CertificateRefused:
+                raise
+            except (UplinkDown, ConfigError):
+                pass  # what we met ourselves is told
 
     def publish(
         self,
@@ -416,7 +430,7 @@ def _packet_bytes(
 
 def _words(exc: Exception) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"{_NOT_ACCEPTED}: {exc.verify_message}"
+        return not_accepted(exc.verify_message)
     if isinstance(exc, TimeoutError):
         return "no answer (timed out)"
     return str(exc) or type(exc).__name__
