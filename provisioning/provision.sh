@@ -500,11 +500,11 @@ secrets() {
 enrol() { # The key is made on the box and stays there; the token is good once.
   [ -n "$enrol" ] || return 0
   if [ -e "$DATA/identity/box.pem" ]; then
-    who=$(as_agent "$LINK" identity show --config "$CONFIG" 2>&1 | head -n 1)
-    line ok "identity: $who" "danh tính: $who"
+    who=$(as_agent "$LINK" identity show --config "$CONFIG" 2>&1 | sed -n '1s/^[^:]*: //p')
+    line ok "identity: $who" "định danh: $who"
     return
   fi
-  do_step "identity: certificate from $enrol" "danh tính: chứng chỉ từ $enrol" get_certificate
+  do_step "identity: certificate from $enrol" "định danh: chứng thư từ $enrol" get_certificate
 }
 
 get_certificate() {
@@ -548,6 +548,12 @@ copy_all() {
 
 # ---- putting it to work ----------------------------------------------------------------------------------------------
 
+refuse_two_at_once() { # An update of another kind that is being tried would take this one for its own.
+  [ ! -e "$OPT/update/state.json" ] || grep -Eq '"phase": *"idle"' "$OPT/update/state.json" ||
+    fail "an update is under way on this box; wait until it is over: $NAME update status" \
+      "thiết bị đang cập nhật; hãy đợi xong: $NAME update status"
+}
+
 switch() {
   now=$(readlink "$OPT/current" || true)
   if [ "$now" = "releases/$version" ]; then
@@ -558,14 +564,11 @@ switch() {
   fi
 }
 
-settle() { # It runs: from now on it is what an update falls back to, and what nothing points to is deleted.
+settle() { # It runs: from now on it is what an update falls back to. What no link points to is deleted.
   proven=$(readlink "$OPT/proven" || true)
   [ "$proven" != "releases/$version" ] || return 0
   [ -z "$proven" ] || replace_link "$proven" "$OPT/previous"
-  replace_link "releases/$version" "$OPT/proven"
-  for path in "$OPT"/releases/*; do
-    case "releases/${path##*/}" in "releases/$version" | "$proven") ;; *) rm -rf "$path" ;; esac
-  done
+  agent update --config "$CONFIG" adopt "$version"
 }
 
 check_box() { # The cameras are free for it: the service is not running, or is stopped for what has changed.
@@ -627,10 +630,10 @@ start_service() { # systemctl waits until the agent says that it is ready.
   # Reloaded again: a run that was broken off may have come no further than the files.
   systemctl daemon-reload
   if systemctl restart "$NAME.service" >"$work/log" 2>&1 && is_active; then
+    settle
     for path in $(sed -n "\\|^$UNITS/|p" "$LIST"); do # not waited for: one of them is over when the clock is set
       ! grep -q '^\[Install\]' "$path" || systemctl start --no-block "${path##*/}"
     done
-    settle
     line "done" "service: runs" "dịch vụ: đang chạy"
     return
   fi
@@ -647,6 +650,7 @@ start_service() { # systemctl waits until the agent says that it is ready.
 
 install_all() {
   look_at_system
+  refuse_two_at_once
   if [ -n "$bundle" ]; then open_bundle; else make_own_bundle; fi
   packages
   install_release
@@ -676,7 +680,10 @@ install_all() {
 
 stop_units() { # Timers and paths before what they start.
   for path in $(grep -E '\.(timer|path|socket)$' "$LIST"; grep '\.service$' "$LIST"); do
-    systemctl disable --now "${path##*/}" || return
+    case "$path" in
+      *@.service) systemctl stop "$(basename "$path" .service)*" || true ;; # a template: what was made of it
+      *) systemctl disable --now "${path##*/}" || return ;;
+    esac
   done
 }
 
@@ -752,7 +759,7 @@ factory_reset() {
   [ -n "$yes" ] || [ -n "$dry" ] || confirm "Delete this box's keys, logins, outbox and pictures?" "Xóa khóa, mật khẩu, hàng đợi và ảnh của thiết bị này?" ||
     fail "not without a yes; --yes if nobody can be asked" "cần được đồng ý; --yes nếu không có ai để hỏi" 64
   do_step "units: stop" "dịch vụ: dừng" stop_units
-  do_step "keys, certificates, outbox, pictures, reports: $DATA" "khóa, chứng chỉ, hàng đợi, ảnh, biên bản: $DATA" \
+  do_step "keys, certificates, outbox, pictures, reports: $DATA" "khóa, chứng thư, hàng đợi, ảnh, biên bản: $DATA" \
     find "$DATA" -mindepth 1 -delete
   if [ -z "$keep_config" ]; then
     do_step "configuration and camera logins: $ETC" "cấu hình và thông tin đăng nhập máy quay: $ETC" forget_place

@@ -47,6 +47,7 @@ class Box(Machine):
 
     def carry(self, path: Path, name: str) -> str:
         """Put a file on the stick; where the box finds it."""
+        (self.root / "media" / name).parent.mkdir(exist_ok=True)
         shutil.copy2(path, self.root / "media" / name)
         return f"/media/{name}"
 

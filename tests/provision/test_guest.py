@@ -18,29 +18,6 @@ from tests.systemd.root import why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]
 
-CONFIG = f"""
-[box]
-site = "cua-bac"
-id = "gw-01"
-
-[health]
-interval_s = 2
-
-[[broker]]
-host = "{BROKER}"
-port = {PORT}
-tls = false
-
-[[camera]]
-id = "north"
-source = "file:/media/road.mp4"
-loop = true
-
-  [[camera.line]]
-  id = "gate"
-  a = [0.5, 1.0]
-  b = [0.5, 0.2]
-"""
 DATA = "var/lib/gateway-agent"
 ALERT_S = 300.0  # what is promised; how long it took is printed
 
@@ -58,15 +35,17 @@ def city(folder: Path) -> Iterator[City]:
 
 @pytest.fixture(scope="module")
 def box(folder: Path, city: City) -> Iterator[Box]:
-    (folder / "gateway.toml").write_text(CONFIG)
-    (folder / "bad.toml").write_text(CONFIG.replace("[[camera]]", '[[camera]]\nsorce = "x"'))
+    city.found("file:/media/road.mp4")
+    config = (city.card / "gateway.toml").read_text()
+    (folder / "bad.toml").write_text(config.replace("[[camera]]", '[[camera]]\nsorce = "x"'))
     bundle = bundles.make(folder / "first", debian="bookworm")
     with Box(folder / "box") as box:
         box.make()
         box.carry(bundle, "first.bundle")
         box.carry(bundles.damaged(bundle, folder / "damaged.bundle"), "damaged.bundle")
         box.carry(bundles.TOP / "provisioning" / "provision.sh", "provision.sh")
-        box.carry(folder / "gateway.toml", "gateway.toml")
+        for name in ("gateway.toml", "ca.pem", "token", "server"):
+            box.carry(city.card / name, f"card/{name}")
         box.carry(folder / "bad.toml", "bad.toml")
         box.carry(write_traffic(folder / "road.mp4", 10), "road.mp4")
         box.boot()
@@ -81,7 +60,7 @@ def bare(box: Box) -> dict[str, str]:
     return box.files()
 
 
-INSTALL = ("--offline", "/media/first.bundle", "--config", "/media/gateway.toml")
+INSTALL = ("--offline", "/media/first.bundle", "--card", "/media/card")
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(box: Box, bare: dict[str, str]) -> None:
@@ -93,7 +72,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(box: Box, bare: dict[s
 
 
 def test_a_damaged_bundle_is_refused_and_leaves_nothing(box: Box, bare: dict[str, str]) -> None:
-    said = box.provision("--offline", "/media/damaged.bundle", "--config", "/media/gateway.toml")
+    said = box.provision("--offline", "/media/damaged.bundle", "--card", "/media/card")
     assert said.code == 1
     assert "is damaged; copy it again" in said.words
     assert box.files() == bare
@@ -133,6 +112,15 @@ def test_files_belong_to_whom_they_should(box: Box) -> None:
     ]
     assert box.run("find", "/opt/gateway-agent", "/etc/gateway-agent", "-perm", "/022", "!", "-type", "l") == ""
     assert box.show("User") == "gateway-agent"
+
+
+def test_the_box_has_a_certificate_and_its_key_never_left_it(box: Box) -> None:
+    said = box.run("runuser", "-u", "gateway-agent", "--", "/usr/local/bin/gateway-agent", "identity", "show")
+    assert "identity: cua-bac/gw-01, certified by" in said
+    assert box.run("stat", "-c", "%a %U", f"/{DATA}/identity/box.pem").strip() == "600 gateway-agent"
+    assert not (box.root / DATA / ".token").exists()
+    token = (box.root / "media/card/token").read_text().strip()
+    assert token not in box.run("journalctl", "--no-pager", "--output=export")
 
 
 def test_a_second_run_changes_nothing(box: Box) -> None:
@@ -200,9 +188,7 @@ def test_the_same_version_with_other_contents_is_refused(box: Box, folder: Path)
 
 
 def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, city: City) -> None:
-    secret = box.root / DATA / "identity"
-    secret.mkdir(exist_ok=True)
-    (secret / "box.pem").write_text("key")
+    assert (box.root / DATA / "identity/box.pem").exists()
     login = box.root / "etc/gateway-agent/credentials/north.toml"
     login.write_text('user = "viewer"\npassword = "secret"\n')
     epoch = _epoch(box)
@@ -216,7 +202,11 @@ def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, 
     assert box.show("ActiveState") == "inactive"
     assert box.version() == "7.1"
     began_s = time.monotonic()
-    again = box.provision("--offline", "/media/second.bundle", "--config", "/media/gateway.toml")
+    spent = box.provision("--offline", "/media/second.bundle", "--card", "/media/card")
+    assert spent.code == 1, "a token was good twice"
+    assert "the authority refuses" in spent.words
+    (box.root / "media/card/token").write_text(city.new_token())
+    again = box.provision("--offline", "/media/second.bundle", "--card", "/media/card")
     assert again.code == 0, again
     city.wait_for(began_s, 60, kind="crossing")
     assert _epoch(box) != epoch, "a box that was reset goes on in the old ledger"
