@@ -9,8 +9,8 @@
 #   SHA256SUMS         of every file
 #   provision.sh       this version's
 #   requirements.txt   exact versions and hashes of all that is in wheels/, from the lock, the agent's own added
-#   wheels/            the packages, and the agent: its model packs, units and udev rules are in it
-#   pip/               the pip that installs them: the board needs none
+#   wheels/            the packages; the agent: its model packs, units and udev rules are in it; the pip that installs
+#                      them, as the board needs none. `python -m agent.update.make release` makes an update of this folder
 #   debs/              Python and what it needs, as a repository that apt reads, for boards that lack it
 #   trust.toml         with --trust
 # Needs Python 3.11 or newer with venv, apt-get for debs/, no root. Changes nothing but the file it writes.
@@ -76,7 +76,7 @@ get_wheels() {
   done
   quietly "downloading the wheels" "$work/venv/bin/pip" download "$@" --dest "$out/wheels" -r "$out/requirements.txt"
   sed '/^setuptools/,$d' "$HERE/provisioning/requirements-bundle.lock" >"$work/pip.txt"
-  quietly "downloading pip" "$work/venv/bin/pip" download "$@" --dest "$out/pip" -r "$work/pip.txt"
+  quietly "downloading pip" "$work/venv/bin/pip" download "$@" --dest "$out/wheels" -r "$work/pip.txt"
   cat "$work/pip.txt" >>"$out/requirements.txt" # also in the release: the next one is installed by it
 }
 
@@ -151,7 +151,7 @@ write_bundle() {
   # The small files first: they are read without reading the rest.
   # shellcheck disable=SC2046  # one word per folder
   tar -cf "$file.part" --owner=0 --group=0 --sort=name -C "$out" manifest SHA256SUMS provision.sh requirements.txt \
-    $(cd "$out" && ls -d trust.toml pip debs wheels 2>/dev/null)
+    $(cd "$out" && ls -d trust.toml debs wheels 2>/dev/null)
   mv "$file.part" "$file"
   note "$file: $(($(stat -c %s "$file") / 1000000)) MB, sha256 $(sha256sum "$file" | cut -d' ' -f1)"
   note "on the board:  tar -xf ${file##*/} provision.sh && sudo sh provision.sh --offline ${file##*/}"
@@ -205,7 +205,7 @@ main() {
   trap 'rm -rf "$work"' EXIT
   trap 'exit 1' INT TERM
   out=$work/bundle
-  mkdir -p "$out/wheels" "$out/pip"
+  mkdir -p "$out/wheels"
   make_environment
   get_wheels
   build_agent

@@ -182,9 +182,6 @@ look_at_system() {
     fail "systemd does not run here; the agent is a service of systemd" "systemd không chạy trên máy này; chương trình cần systemd"
   model=$machine
   [ ! -r /proc/device-tree/model ] || model=$(tr -d '\0' </proc/device-tree/model)
-  free_mb=$(df -Pm /opt | awk 'NR == 2 { print $4 }')
-  [ -e "$OPT/current" ] || [ "$free_mb" -ge "$LEAST_FREE_MB" ] ||
-    fail "$free_mb MB are free on the disk of /opt; wanted $LEAST_FREE_MB" "ổ đĩa của /opt còn trống $free_mb MB; cần $LEAST_FREE_MB"
   line ok "system: $system_name, $model" "hệ thống: $system_name, $model"
 }
 
@@ -313,14 +310,17 @@ install_release() {
   [ -z "$installed" ] || [ -z "$contents" ] ||
     fail "version $version is installed already, with other contents; give the new one a number of its own" \
       "bản $version đã được cài với nội dung khác; bản mới phải có số phiên bản riêng"
+  free_mb=$(df -Pm /opt | awk 'NR == 2 { print $4 }')
+  [ "$free_mb" -ge "$LEAST_FREE_MB" ] ||
+    fail "$free_mb MB are free on the disk of /opt; wanted $LEAST_FREE_MB" "ổ đĩa của /opt còn trống $free_mb MB; cần $LEAST_FREE_MB"
   do_step "release: $version, in $release" "bản phần mềm: $version, trong $release" make_release
 }
 
 make_release() { # The mark comes last: without it, what a power cut left is made anew.
   rm -rf "$release" &&
     "$(find_python "$python_wanted")" -m venv --without-pip "$release" &&
-    PYTHONPATH=$(echo "$from"/pip/pip-*.whl) "$release/bin/python" -m pip install --quiet --disable-pip-version-check \
-      --no-cache-dir --no-index --find-links "$from/wheels" --find-links "$from/pip" --no-deps --require-hashes -r "$from/requirements.txt" &&
+    PYTHONPATH=$(echo "$from"/wheels/pip-*.whl) "$release/bin/python" -m pip install --quiet --disable-pip-version-check \
+      --no-cache-dir --no-index --find-links "$from/wheels" --no-deps --require-hashes -r "$from/requirements.txt" &&
     "$release/bin/$NAME" --version &&
     sync &&
     echo "$contents" >"$release/.installed" &&

@@ -23,9 +23,10 @@ def install_wheels(payload: Path, release: Path, version: str) -> None:
         raise UpdateRefused("the release holds no wheels")
     # The interpreter under our own environment: ours goes away one day.
     base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    _run("make its environment", base, "-m", "venv", release)
+    # By our own pip, which the lock names: Debian's Python alone, as a bundle brings it, has none to put in.
+    _run("make its environment", base, "-m", "venv", "--without-pip", release)
     python = release / "bin" / "python"
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--quiet")
     _run("install its wheels", *pip, "install", "--no-index", "--no-deps", "--no-compile", *wheels)
     _run("find all that it needs", *pip, "check")
     _run("compile it", python, "-m", "compileall", "-q", "-j", "0", release / "lib")

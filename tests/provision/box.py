@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import shutil
 import subprocess
 from pathlib import Path
 
-from tests.guest.tools import run
+from tests.guest.tools import program, run
 from tests.provision.root import bare
 from tests.systemd.machine import Machine
 
+_SCRIPT = "/media/provision.sh"
+_PROVISION_S = 900.0
 # What a system writes by itself, whoever is installed on it: its logs and its list of packages with their traces.
 _ITS_OWN = (
     "var/log/",
@@ -51,8 +54,27 @@ class Box(Machine):
         shutil.copy2(path, self.root / "media" / name)
         return f"/media/{name}"
 
-    def provision(self, *options: str, language: str = "C.UTF-8", script: str = "/media/provision.sh") -> Said:
-        done = self.ask("env", f"LC_ALL={language}", "sh", script, *options, timeout_s=900)
+    def provision(self, *options: str, language: str = "C.UTF-8") -> Said:
+        """With nobody to ask."""
+        return Said(self.ask("env", f"LC_ALL={language}", "sh", _SCRIPT, *options, timeout_s=_PROVISION_S))
+
+    def provision_by_hand(self, answers: list[str], *options: str) -> Said:
+        """At a terminal, where somebody types the answers."""
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+            enter = [program("nsenter"), f"--target={self.systemd_pid}", "-m", "-u", "-i", "-p", "-n"]
+            done = subprocess.run(
+                [*enter, "--", "env", "-i", "PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8", "sh", _SCRIPT, *options],
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                timeout=_PROVISION_S,
+                check=False,
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
         return Said(done)
 
     def files(self, *, contents: bool = False) -> dict[str, str]:

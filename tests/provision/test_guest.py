@@ -187,11 +187,17 @@ def test_the_same_version_with_other_contents_is_refused(box: Box, folder: Path)
     assert box.show("ActiveState") == "active"
 
 
-def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, city: City) -> None:
+@pytest.fixture(scope="module")
+def epoch() -> list[int]:
+    """Of the ledger before the reset."""
+    return []
+
+
+def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, epoch: list[int]) -> None:
     assert (box.root / DATA / "identity/box.pem").exists()
     login = box.root / "etc/gateway-agent/credentials/north.toml"
     login.write_text('user = "viewer"\npassword = "secret"\n')
-    epoch = _epoch(box)
+    epoch.append(_epoch(box))
     asked = box.provision("--factory-reset")
     assert asked.code == 64, "nobody was asked"
     said = box.provision("--factory-reset", "--yes")
@@ -201,15 +207,33 @@ def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, 
     assert not (box.root / "etc/gateway-agent/gateway.toml").exists()
     assert box.show("ActiveState") == "inactive"
     assert box.version() == "7.1"
-    began_s = time.monotonic()
     spent = box.provision("--offline", "/media/second.bundle", "--card", "/media/card")
     assert spent.code == 1, "a token was good twice"
     assert "the authority refuses" in spent.words
+    (box.root / "etc/gateway-agent/gateway.toml").unlink()
+
+
+def test_where_nobody_can_be_asked_it_says_what_is_missing(box: Box) -> None:
+    said = box.provision("--offline", "/media/second.bundle")
+    assert said.code == 64
+    assert "nobody to ask; missing: --site --box --broker" in said.words
+    assert not (box.root / "etc/gateway-agent/gateway.toml").exists()
+
+
+def test_at_a_terminal_it_asks_for_the_rest_and_the_box_is_at_work_in_a_new_ledger(
+    box: Box, city: City, epoch: list[int]
+) -> None:
     (box.root / "media/card/token").write_text(city.new_token())
-    again = box.provision("--offline", "/media/second.bundle", "--card", "/media/card")
-    assert again.code == 0, again
-    city.wait_for(began_s, 60, kind="crossing")
-    assert _epoch(box) != epoch, "a box that was reset goes on in the old ledger"
+    enrol = ["--enrol", f"https://{BROKER}:8443", "--token-file", "/media/card/token", "--ca", "/media/card/ca.pem"]
+    began_s = time.monotonic()
+    said = box.provision_by_hand(
+        ["cua-bac", "gw-01", f"{BROKER}:{PORT}"],
+        *("--offline", "/media/second.bundle", "--camera", "file:/media/road.mp4", *enrol),
+    )
+    assert said.code == 0, said
+    assert said.words.count("the gateway's place") == 1
+    city.wait_for(began_s, 60, topic="gw/v1/cua-bac/gw-01/state", online=True)
+    assert _epoch(box) != epoch[0], "a box that was reset goes on in the old ledger"
 
 
 def _epoch(box: Box) -> int:
