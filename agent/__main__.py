@@ -50,6 +50,7 @@ VERBS = {
     "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
     "identity": Verb("the box's own key and certificate: show, request, get and renew it", True),
     "outbox": Verb("show what waits to be sent", True),
+    "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
     "model": Verb("list and verify the model packs"),
 }
 

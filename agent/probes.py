@@ -22,7 +22,7 @@ from agent.config import CameraConfig
 from agent.sensing import SensorWatch
 from agent.uplink import Broker, UplinkSettings
 from agent.uplink.subscriber import Subscriber
-from drivers.base import CameraFormat, DriverError, Output, Reading, Sensor
+from drivers.base import CameraFormat, DriverError, Frame, Output, Reading, Sensor
 
 SERVICE_USER = "gateway-agent"
 
@@ -40,7 +40,7 @@ class Look:
     """What a camera gave. seconds: until the first picture."""
 
     granted: CameraFormat
-    size_wh_px: tuple[int, int]
+    frame: Frame
     seconds: float
 
 
@@ -53,7 +53,7 @@ def look(camera: CameraConfig) -> Look:
         frame = driver.read(_FIRST_FRAME_S)
     finally:
         driver.close()
-    return Look(granted, frame.size_wh_px, time.monotonic() - began_s)
+    return Look(granted, frame, time.monotonic() - began_s)
 
 
 @dataclass(frozen=True, slots=True)

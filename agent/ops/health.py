@@ -59,12 +59,16 @@ class HealthReport:
         return self._clock.mono_s() - self._made_s >= interval_s
 
     def make(self) -> Health:
+        """To be published: the next is due an interval later."""
         self._made_s = self._clock.mono_s()
+        return self.look()
+
+    def look(self) -> Health:
         now = self._clock.stamp()
         status = self._uplink.status() if self._uplink else None
         return Health(
             time=now.wall_ms,
-            uptime_s=round(self._made_s - self._started_s, 1),
+            uptime_s=round(self._clock.mono_s() - self._started_s, 1),
             agent=self._version,
             clock_trusted=now.trusted,
             runtime=self._detector.runtime if self._detector else None,

@@ -34,6 +34,8 @@ class Tls:
         ca, certificate = self.ca, self.own()
         if ca is None and self.identity is not None and self.identity.ca.exists():
             ca = self.identity.ca
+        if certificate is not None:
+            warn_if_open(self.key or certificate)
         return client_context(ca, certificate=certificate, key=self.key)
 
     def with_identity(self, identity: IdentityFolder | None) -> Tls:

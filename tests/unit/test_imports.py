@@ -40,6 +40,16 @@ MAY: dict[str, set[str]] = {
     "agent.tls": {*SEAMS, "agent.secret_file"},
     "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
     "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
+    # Root's part and the agent's: the latter knows the contract, the former what it replaces.
+    "agent.update": {
+        *SEAMS,
+        "agent.config",
+        "agent.contract",
+        "agent.durable",
+        "agent.raised",
+        "drivers",
+        "drivers.inference",
+    },
     "agent.config_table": {"agent.contract"},
     "agent.config_sensors": {"agent.config_table", "drivers", "drivers.sensors"},
     "agent.config": {
@@ -54,6 +64,8 @@ MAY: dict[str, set[str]] = {
     # ops looks at every stage and reports; no stage knows of it.
     "agent.ops": {
         *SEAMS,
+        "agent.durable",
+        "agent.raised",
         "agent.contract",
         "agent.evidence",
         "agent.outbox",
@@ -84,8 +96,12 @@ ONLY: dict[str, tuple[str, ...]] = {
         "agent.config_sensors",
         "agent.config_table",
         "agent.contract",
+        "agent.update.make",
+        "agent.update.manifest",
+        "agent.update.trust",
         "drivers.inference.pack",
     ),
+    "cryptography": ("agent.update.keys",),
     "pydantic_core": ("agent.config",),
 }
 

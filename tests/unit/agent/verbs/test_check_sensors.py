@@ -27,7 +27,7 @@ def release() -> Iterator[threading.Event]:
 def checked(step: Step, capsys: pytest.CaptureFixture[str], **options: list[Exception | None]) -> tuple[bool, str]:
     sensor = FakeSensor("drain", [step], quantity="level", unit="m", open_errors=options.get("open_errors", []))
     manner = Manner(interval_s=10, timeout_s=0.05, stale_s=30, rules=RULES)
-    is_fine = check._sensor(sensor, SensorWatch(sensor, manner, clock=SystemClock()))
+    is_fine = check._sensor(check.Findings(), sensor, SensorWatch(sensor, manner, clock=SystemClock()))
     return is_fine, capsys.readouterr().out.strip()
 
 
