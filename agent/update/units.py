@@ -20,6 +20,7 @@ _OTHERS = {
     "journald.conf": "etc/systemd/journald.conf.d/gateway-agent.conf",
     "system.conf": "etc/systemd/system.conf.d/gateway-agent.conf",
     "udev.rules": "etc/udev/rules.d/60-gateway-agent.rules",
+    "udev-stick.rules": "etc/udev/rules.d/90-gateway-agent-stick.rules",
 }
 _SUFFIXES = (".service", ".timer", ".path", ".socket")
 
