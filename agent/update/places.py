@@ -16,8 +16,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.update.trust import DEFAULT_NAME
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -87,7 +85,7 @@ class Places:
 
     @property
     def trust(self) -> Path:
-        return self.config.parent / DEFAULT_NAME
+        return self.config.parent / "trust.toml"
 
     @property
     def pulse(self) -> Path:

@@ -16,8 +16,8 @@ from agent import __version__
 from agent.clock import SystemClock
 from agent.errors import GatewayError, UpdateRefused
 from agent.ops.words import say
-from agent.update import Machine, Places, state, system_places
-from agent.update.machine import drop
+from agent.update import Places, state, system_places
+from agent.update.machine import Machine, drop
 from agent.update.slots import link_target
 from agent.update.state import Report
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from agent.clock import SystemClock
 from agent.errors import UpdateRefused
-from agent.update import Machine, make
+from agent.update import make
 from agent.update.install import install_wheels
+from agent.update.machine import Machine
 from agent.update.manifest import this_machine, this_python
 from agent.update.proof import Pulse, write_pulse
 from agent.update.service import ServiceStatus
 from agent.update.slots import link_target
 from tests.support.command import gateway_agent
 from tests.support.updates import Folders
+from tests.support.wheels import write_wheel
 
 CONFIG = '[box]\nsite = "cua-bac"\nid = "gw-01"\n[[camera]]\nid = "cam"\nsource = "rtsp://10.0.0.1/s"\n'
 PROGRAM = """
@@ -34,41 +33,19 @@ def main():
 """
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, str], *, needs: str = "", script: str = "") -> None:
-    """A wheel as pip takes it."""
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
-        f"Requires-Dist: {needs}\n" if needs else ""
-    )
-    content = {
-        **files,
-        f"{info}/METADATA": metadata,
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        **({f"{info}/entry_points.txt": f"[console_scripts]\n{script}\n"} if script else {}),
-    }
-    record = "".join(
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
-        f"{len(text.encode())}\n"
-        for path, text in content.items()
-    )
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for path, text in {**content, f"{info}/RECORD": record + f"{info}/RECORD,,\n"}.items():
-            archive.writestr(path, text)
-
-
 def release_wheels(folder: Path, version: str, *, with_library: bool = True, says: str = "") -> Path:
     folder.mkdir()
     program = PROGRAM.format(version=says or version)
-    wheel(
+    write_wheel(
         folder,
         "gateway_agent",
         version,
-        {"little_agent.py": program},
+        {"little_agent.py": program.encode()},
         needs="needed_library",
         script="gateway-agent = little_agent:main",
     )
     if with_library:
-        wheel(folder, "needed_library", "1.0", {"needed_library.py": "WORD = 'fine'\n"})
+        write_wheel(folder, "needed_library", "1.0", {"needed_library.py": b"WORD = 'fine'\n"})
     return folder
 
 

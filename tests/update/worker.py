@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import Stamp, SystemClock
-from agent.update import Machine, Places
+from agent.update import Places
+from agent.update.machine import Machine
 from agent.update.service import SystemdService
 from tests.update.releases import install
 

@@ -17,8 +17,8 @@ import pytest
 
 from agent.clock import FakeClock
 from agent.errors import GatewayError, UpdateRefused
-from agent.update import Machine, state
-from agent.update.machine import INTERRUPTED, drop
+from agent.update import state
+from agent.update.machine import INTERRUPTED, Machine, drop
 from agent.update.proof import Pulse, write_pulse
 from agent.update.service import ServiceStatus
 from agent.update.slots import link_target
