@@ -21,7 +21,7 @@ from agent.update.service import ServiceStatus
 from agent.update.slots import link_target
 from tests.support.command import gateway_agent
 from tests.support.updates import Folders
-from tests.support.wheels import write_wheel
+from tests.support.wheels import pip_wheel, write_wheel
 
 CONFIG = '[box]\nsite = "cua-bac"\nid = "gw-01"\n[[camera]]\nid = "cam"\nsource = "rtsp://10.0.0.1/s"\n'
 PROGRAM = """
@@ -35,6 +35,7 @@ def main():
 
 def release_wheels(folder: Path, version: str, *, with_library: bool = True, says: str = "") -> Path:
     folder.mkdir()
+    shutil.copy(pip_wheel(), folder)
     program = PROGRAM.format(version=says or version)
     write_wheel(
         folder,
@@ -129,6 +130,18 @@ def test_from_keys_and_wheels_to_a_release_that_runs(tmp_path: Path, signers: Si
 def test_a_release_that_is_not_whole_is_not_installed(tmp_path: Path, wrong: dict[str, object], why: str) -> None:
     wheels = release_wheels(tmp_path / "wheels", "0.2.0", **wrong)  # type: ignore[arg-type]
     with pytest.raises(UpdateRefused, match=why):
+        install_wheels(wheels, tmp_path / "release", "0.2.0")
+
+
+def test_a_release_without_the_pip_that_installs_it_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheels = release_wheels(tmp_path / "wheels", "0.2.0")
+    (wheels / pip_wheel().name).unlink()
+    board = ["--machine", this_machine(), "--python", this_python()]
+    assert make.main(["release", str(wheels), *board, "--out", str(tmp_path / "u.gwu")]) == 1
+    assert "wanted one wheel of pip as well" in capsys.readouterr().err
+    with pytest.raises(UpdateRefused, match="0 wheels of pip"):
         install_wheels(wheels, tmp_path / "release", "0.2.0")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ensurepip
 import hashlib
 import re
 import zipfile
@@ -51,6 +52,12 @@ def changed_agent(
     if change is not None:
         change(files)
     return write_wheel(folder, "gateway_agent", version, files, script=_SCRIPT)
+
+
+def pip_wheel() -> Path:
+    """A pip, as every Python carries one."""
+    (wheel,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    return wheel
 
 
 def _digest(data: bytes) -> str:

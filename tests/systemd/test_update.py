@@ -23,7 +23,7 @@ from tests.support.command import eventually
 from tests.support.consumer import Consumer
 from tests.support.mosquitto import PROGRAM, Mosquitto
 from tests.support.updates import trust_text, update_file
-from tests.support.wheels import changed_agent
+from tests.support.wheels import changed_agent, pip_wheel
 from tests.systemd.machine import Machine
 from tests.systemd.root import RELEASE, why_not
 from tests.systemd.test_service import crossings, furnish, states
@@ -65,7 +65,7 @@ class Box:
         made = changed_agent(wheel, folder, version, libraries=LIBRARIES, change=change)
         now_ms = int(time.time() * 1000)
         content = update_file(
-            {made.name: made.read_bytes()},
+            {path.name: path.read_bytes() for path in (made, pip_wheel())},
             version=version,
             python="3.11",
             created=time_text(now_ms - 60_000),
