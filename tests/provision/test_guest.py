@@ -233,6 +233,7 @@ def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, 
     spent = box.provision("--offline", "/media/second.bundle", "--card", "/media/card")
     assert spent.code == 1, "a token was good twice"
     assert "the authority refuses" in spent.words
+    assert box.show("ActiveState") == "active", "without a certificate it watches and stores"
     (box.root / "etc/gateway-agent/gateway.toml").unlink()
 
 
