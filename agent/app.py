@@ -16,10 +16,12 @@ from agent.camera import local_time, make_driver, make_pipeline, read_credential
 from agent.clock import Clock, SystemClock
 from agent.config import DEFAULT_PATH, Config
 from agent.contract.event import BoxStrained, Lasting, SensorAlert
+from agent.durable import Memo
 from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
-from agent.ops.health import HealthReport
+from agent.ops import commissioning
+from agent.ops.health import HealthReport, pulse_path
 from agent.ops.notify import Notifier
 from agent.ops.strain import Strain
 from agent.ops.watchdog import Watchdog
@@ -27,6 +29,7 @@ from agent.outbox import Outbox
 from agent.raised import Put, RaisedAlerts
 from agent.sensing import Sensing
 from agent.sensors import make_sensing
+from agent.tls import IdentityFolder
 from agent.update import Heart, UpdateReporter, system_places
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
@@ -94,10 +97,12 @@ def run(
     places = system_places(config_path)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
+    pulse = Memo(pulse_path(config.outbox.path))
     main = Signs("main", clock)
     stages = [main, outbox.signs, *([uplink.signs] if uplink else []), sensing.signs]
     watchdog = Watchdog([*stages, *(signs for worker in workers for signs in worker.signs)], systemd)
     _resume(raised, put, workers, sensing, strain)
+    commissioning.take_up(commissioning.beside(config.outbox.path), put, evidence, clock)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
     else:
@@ -118,8 +123,11 @@ def run(
                 systemd.status(line)
                 told = line
             strain.update()
-            if uplink is not None and report.is_due(config.health.interval_s):
-                uplink.publish_health(report.make())
+            if report.is_due(config.health.interval_s):
+                health = report.make()
+                pulse.write(health.model_dump_json(exclude_none=True).encode())
+                if uplink is not None:
+                    uplink.publish_health(health)
             evidence.tidy()
             updates.update()
             heart.update(updates.told)
@@ -252,6 +260,7 @@ def make_evidence(config: Config, clock: Clock) -> EvidenceStore:
 
 def uplink_settings(config: Config) -> UplinkSettings:
     uplink = config.uplink
+    identity = IdentityFolder(config.box.identity)
     return UplinkSettings(
         site=config.box.site,
         box=config.box.id,
@@ -259,7 +268,7 @@ def uplink_settings(config: Config) -> UplinkSettings:
             Broker(
                 broker.host,
                 broker.port or (8883 if broker.tls else 1883),
-                Tls(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
+                Tls(broker.ca_file, broker.cert_file, broker.key_file, identity) if broker.tls else None,
             )
             for broker in config.broker
         ),

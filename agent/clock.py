@@ -24,6 +24,8 @@ from typing import Protocol
 # kernel for those whom a sandbox forbids to.
 _SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/gateway-agent-clock/synchronized"))
 _log = logging.getLogger(__name__)
+EARLIEST_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""Before this program was written: a clock that says so is wrong."""
 _LIBC = ctypes.CDLL(None)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -59,7 +61,6 @@ class OfferedTime:
     is a receiver whose week counter ran over (19.6 years), and is refused.
     """
 
-    _EARLIEST_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
     _LATEST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
     _OFFERS = 5  # as many must agree
     _AGREE_MS = 1000.0  # a sentence takes up to a second to arrive: that, and not more
@@ -73,7 +74,7 @@ class OfferedTime:
         self._accepted: tuple[float, float] | None = None  # wall - monotonic in ms, and when that was said last
 
     def offer(self, utc_ms: int, mono_s: float, source: str) -> None:
-        if not self._EARLIEST_MS <= utc_ms < self._LATEST_MS:
+        if not EARLIEST_MS <= utc_ms < self._LATEST_MS:
             return
         with self._lock:
             if source != self._source:
@@ -117,13 +118,13 @@ class SystemClock:
 
     def stamp(self) -> Stamp:
         mono_s = time.monotonic()
-        trusted = _synchronised()
+        trusted = machine_clock_is_set()
         offered_ms = None if trusted else self._offered.wall_ms(mono_s)
         wall_ms = time.time_ns() // 1_000_000 if offered_ms is None else offered_ms
         return Stamp(wall_ms, int(mono_s * 1000), trusted or offered_ms is not None)
 
     def trusted(self) -> bool:
-        return _synchronised() or self._offered.wall_ms(time.monotonic()) is not None
+        return machine_clock_is_set() or self._offered.wall_ms(time.monotonic()) is not None
 
     def offer(self, utc_ms: int, mono_s: float, source: str) -> None:
         self._offered.offer(utc_ms, mono_s, source)
@@ -157,7 +158,8 @@ class FakeClock:
         self.offers.append((utc_ms, mono_s, source))
 
 
-def _synchronised() -> bool:
+def machine_clock_is_set() -> bool:
+    """NTP has set the clock that the whole machine goes by, TLS too: a receiver's time is for our stamps alone."""
     return any(path.exists() for path in _SYNCHRONISED) or _kernel_says_synchronised()
 
 

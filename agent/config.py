@@ -82,6 +82,9 @@ class BoxConfig(Table):
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         "Asia/Ho_Chi_Minh", description="in which schedules are written"
     )
+    identity: Path = Field(
+        Path("/var/lib/gateway-agent/identity"), description="folder of the key and certificate of `identity enrol`"
+    )
 
 
 class BrokerConfig(Table):
@@ -90,8 +93,10 @@ class BrokerConfig(Table):
     host: Annotated[str, AfterValidator(_host)] = Field(description="name or address")
     port: int | None = Field(None, ge=1, le=65535, description="8883 with tls, 1883 without, unless given")
     tls: bool = Field(True, description="TLS 1.2 or newer; the broker's certificate must name the host")
-    ca_file: Path | None = Field(None, description="PEM of the authority to trust; none: the system's authorities")
-    cert_file: Path | None = Field(None, description="PEM of this box's certificate")
+    ca_file: Path | None = Field(
+        None, description="PEM of the authority to trust; none: the identity's, else the system's"
+    )
+    cert_file: Path | None = Field(None, description="PEM of this box's certificate; none: the identity's")
     key_file: Path | None = Field(None, description="PEM of this box's private key")
 
     @model_validator(mode="after")

@@ -37,8 +37,22 @@ def write_whole(path: Path, content: bytes, *, like: os.stat_result | None = Non
 
     like: whose owner and rights the file gets; none: those of any new file.
     """
+    _write(path, content, 0o666, like)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """As write_whole, for what nobody but the folder's owner may read, root's files in it included: a key made with
+    sudo is the service's all the same. Raises OSError."""
+    path.with_name(path.name + ".new").unlink(missing_ok=True)  # its mode would be kept
+    _write(path, content, 0o600, None)
+
+
+def _write(path: Path, content: bytes, mode: int, like: os.stat_result | None) -> None:
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
+    with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        if mode == 0o600 and os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
         if like is not None:
             os.fchown(file.fileno(), like.st_uid, like.st_gid)
             os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))

@@ -246,6 +246,26 @@ class BoxStrained(Body):
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
+class Check(Body):
+    """One thing that was tried when a box was commissioned."""
+
+    name: str = Field(description='what was tried: "camera north", "broker ioc.example:8883", "clock" …')
+    fine: bool
+    words: str = Field(description="what the technician was told, in the language of the terminal")
+
+
+class Commissioned(Body):
+    """Somebody has installed or changed the box and tried everything on it; this is the report of it."""
+
+    kind: Literal["commissioned"] = "commissioned"
+    problems: int = Field(ge=0, description="how many of the checks are not fine")
+    checks: tuple[Check, ...]
+    versions: dict[str, str] = Field(description="of agent, python, model, system, kernel, board …, by name")
+    pictures: dict[str, Evidence] | None = Field(
+        default=None, description="by camera: what it shows with its lines and zones, all people pixelated"
+    )
+
+
 class BoxUpdate(Body):
     """What became of an update file that the box was given: a release of the agent, a model pack, a configuration, or
     the keys it believes."""
@@ -432,6 +452,7 @@ AnyBody = Annotated[
     | CameraSilent
     | CameraFault
     | BoxStrained
+    | Commissioned
     | BoxUpdate
     | Gap
     | NewLedger

@@ -20,6 +20,8 @@ from agent.contract.event import (
     BoxUpdate,
     CameraFault,
     CameraSilent,
+    Check,
+    Commissioned,
     Congestion,
     Counts,
     Crossing,
@@ -291,6 +293,27 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         _PLAIN,
         BoxStrained(
             state="cleared", alert="77ab0c1e", severity="warning", causes=("hot",), cpu_c=69.5, lasted_s=5400.0
+        ),
+    ),
+    (
+        "a box that was installed",
+        Stream.ALERT,
+        "box",
+        replace(_PLAIN, seq=1),
+        Commissioned(
+            problems=1,
+            checks=(
+                Check(name="camera north", fine=True, words="camera north: fine, 1280 x 720, H264"),
+                Check(name="clock", fine=False, words="clock: not set"),
+            ),
+            versions={"agent": "0.1.0", "python": "3.11.2"},
+            pictures={
+                "north": Evidence(
+                    id="1-9f86d081884c",
+                    sha256="ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                    bytes=48211,
+                )
+            },
         ),
     ),
     (

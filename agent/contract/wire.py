@@ -131,6 +131,12 @@ KEYS: dict[str, int] = {
     "max_per_s": 152,
     "limit_per_s": 153,
     "granted": 154,
+    # The commissioning report.
+    "checks": 155,
+    "problems": 156,
+    "fine": 157,
+    "words": 158,
+    "versions": 159,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,6 +166,20 @@ def _outbox(depth: Depth, now_ms: int) -> OutboxHealth:
         oldest_s=max(now_ms - oldest_ms, 0) / 1000 if oldest_ms is not None else None,
         last=depth.last,
     )
+
+
+def pulse_path(outbox_path: Path) -> Path:
+    """Where the running agent leaves its health for whoever looks at the box: in the outbox's folder."""
+    return outbox_path.with_name("health.json")
+
+
+def read_pulse(path: Path) -> tuple[Health, float] | None:
+    """What the agent said of itself last, and how many seconds ago by the file's time; None if nothing, or not whole."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+        return Health.model_validate_json(path.read_bytes()), age_s
+    except (OSError, ValueError):
+        return None
 
 
 def rss_bytes() -> int:

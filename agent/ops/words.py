@@ -106,6 +106,89 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "clock: not set from the network yet; events are corrected once it is",
         "đồng hồ: chưa đồng bộ qua mạng; thời gian sự kiện sẽ được sửa khi đồng bộ",
     ),
+    "report-title": ("commissioning report of {box} at {site}", "biên bản lắp đặt {box} tại {site}"),
+    "report-written": (
+        "report: {path}; the service sends it to the operations centre",
+        "biên bản: {path}; dịch vụ sẽ gửi về trung tâm",
+    ),
+    "report-bad": (
+        "report: PROBLEM: {path} cannot be written: {why}",
+        "biên bản: LỖI: không ghi được {path}: {why}",
+    ),
+    "identity-none": (
+        "identity: {name} has no certificate yet in {folder}; get one: gateway-agent identity enrol",
+        "định danh: {name} chưa có chứng thư trong {folder}; hãy lấy: gateway-agent identity enrol",
+    ),
+    "identity-is": (
+        "identity: {name}, certified by {issuer} from {begin} to {until}, serial {serial}, SHA-256 {fingerprint}",
+        "định danh: {name}, do {issuer} cấp, từ {begin} đến {until}, số {serial}, SHA-256 {fingerprint}",
+    ),
+    "identity-fine": (
+        "identity: fine, valid for {days:.0f} more days",
+        "định danh: tốt, còn hiệu lực {days:.0f} ngày",
+    ),
+    "identity-due": (
+        "identity: valid for {days:.0f} more days; it is time to renew: gateway-agent identity renew",
+        "định danh: còn hiệu lực {days:.0f} ngày; đã đến lúc gia hạn: gateway-agent identity renew",
+    ),
+    "identity-over": (
+        "identity: PROBLEM: the certificate has expired; get a new token and run: gateway-agent identity enrol",
+        "định danh: LỖI: chứng thư đã hết hạn; hãy xin mã mới và chạy: gateway-agent identity enrol",
+    ),
+    "identity-other": (
+        "identity: PROBLEM: the configuration calls this box {name}; correct [box], or enrol under the new name",
+        "định danh: LỖI: cấu hình gọi thiết bị này là {name}; hãy sửa [box] hoặc đăng ký lại với tên mới",
+    ),
+    "identity-clock": (
+        "identity: whether it is valid cannot be told: the clock is not set from the network yet",
+        "định danh: chưa biết còn hiệu lực hay không: đồng hồ chưa đồng bộ qua mạng",
+    ),
+    "identity-request": (
+        "identity: {path} is the request of {name}; have it signed, then: gateway-agent identity enrol --certificate",
+        "định danh: {path} là yêu cầu của {name}; hãy đem ký rồi chạy: gateway-agent identity enrol --certificate",
+    ),
+    "identity-token-ask": ("one-time token: ", "mã dùng một lần: "),
+    "identity-enrolled": (
+        "identity: {name} is certified by {issuer} until {until}",
+        "định danh: {name} đã được {issuer} cấp chứng thư đến {until}",
+    ),
+    "identity-renewed": (
+        "identity: renewed, valid until {until}; the service uses it from its next connection on",
+        "định danh: đã gia hạn đến {until}; dịch vụ sẽ dùng từ lần kết nối tiếp theo",
+    ),
+    "identity-not-due": (
+        "identity: valid until {until}; not yet time to renew",
+        "định danh: có hiệu lực đến {until}; chưa đến lúc gia hạn",
+    ),
+    "identity-unreachable": (
+        "identity: PROBLEM: the authority cannot be asked: {why}; what there was stays in use",
+        "định danh: LỖI: không hỏi được nơi cấp chứng thư: {why}; chứng thư cũ vẫn được dùng",
+    ),
+    "identity-untrusted": (
+        "identity: PROBLEM: this is not the authority that was meant: {why}; ask the centre for its certificate",
+        "định danh: LỖI: không đúng nơi cấp chứng thư: {why}; hãy hỏi trung tâm chứng thư gốc",
+    ),
+    "identity-refused": (
+        "identity: PROBLEM: the authority refuses: {why}; a token serves one box, once, for some days: get a new one",
+        "định danh: LỖI: nơi cấp từ chối: {why}; mỗi mã chỉ dùng cho một thiết bị, một lần, vài ngày: hãy xin mã mới",
+    ),
+    "identity-wait": (
+        "identity: not yet: {why}; the same command goes on from here",
+        "định danh: chưa được: {why}; chạy lại đúng lệnh này để tiếp tục",
+    ),
+    "identity-unusable": (
+        "identity: PROBLEM: what came cannot be used: {why}; what there was stays in use",
+        "định danh: LỖI: chứng thư nhận được không dùng được: {why}; chứng thư cũ vẫn được dùng",
+    ),
+    "identity-files": ("identity: PROBLEM: on this box: {why}", "định danh: LỖI: trên thiết bị này: {why}"),
+    "identity-broker": (
+        "identity: PROBLEM: the new certificate waits for a broker that takes it: {why}; the old one stays in use",
+        "định danh: LỖI: chứng thư mới chờ máy chủ MQTT chấp nhận: {why}; chứng thư cũ vẫn được dùng",
+    ),
+    "identity-by-hand": (
+        "identity: PROBLEM: it is time to renew by hand: {why}: gateway-agent identity request",
+        "định danh: LỖI: đã đến lúc gia hạn bằng tay: {why}: gateway-agent identity request",
+    ),
     "update-proven": ("release {version}: runs, and has proven itself", "bản {version}: đang chạy, đã được kiểm chứng"),
     "update-unproven": (
         "release {version}: is being tried; {proven} comes back if it does not work",
@@ -137,6 +220,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{file}: đã chép từ USB; xem kết quả bằng gateway-agent update status",
     ),
     "update-no-files": ("{device}: no file {files} on it", "{device}: không có tệp {files} nào"),
+    "doctor-problem": ("PROBLEM: {about}: {found}", "LỖI: {about}: {found}"),
+    "doctor-note": ("note: {about}: {found}", "lưu ý: {about}: {found}"),
+    "doctor-wanted": ("    wanted: {wanted}", "    cần: {wanted}"),
+    "doctor-todo": ("    what to do: {todo}", "    cách xử lý: {todo}"),
+    "ended-code": ("exit code {code} ({result})", "mã thoát {code} ({result})"),
+    "ended-signal": ("ended by {name}", "bị dừng bởi {name}"),
+    "ended-watchdog": ("it stood still, and the watchdog ended it", "bị treo và watchdog đã dừng"),
+    "ended-memory": ("ended by the kernel for want of memory", "bị nhân Linux dừng vì thiếu bộ nhớ"),
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (

@@ -26,7 +26,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.errors import UplinkDown
+from agent.errors import ConfigError, UplinkDown
+from agent.tls import why_over
+from agent.uplink.knock import CertificateRefused, knock, not_accepted
 from agent.uplink.settings import Broker, Login
 
 Protocol = Literal["5", "3.1.1"]
@@ -49,6 +51,14 @@ class NoAnswer(UplinkDown):
 
 class WrongProtocol(UplinkDown):
     """The broker said that it does not speak this version of MQTT."""
+
+
+class Refused(UplinkDown):
+    """The broker answered no. code: MQTT 5's reason code, also where it spoke 3.1.1."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class HungUp(UplinkDown):
@@ -160,7 +170,15 @@ class Link:
             self._client.reconnect()
         except (OSError, ValueError) as exc:
             self.close()
+            if isinstance(exc, (ConnectionResetError, BrokenPipeError)):
+                self._ask_why()
             raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
+        sock = cast("socket.socket | None", self._client.socket())
+        if self.broker.tls is not None and isinstance(sock, ssl.SSLSocket):
+            over = why_over(sock, self.broker.tls.own())
+            if over is not None:
+                self.close()
+                raise UplinkDown(f"{self.broker}: {not_accepted(over)}")
         deadline_s = time.monotonic() + self._timeout_s
         try:
             while self._connack is None:
@@ -171,13 +189,27 @@ class Link:
                     self.drive(min(left_s, 1.0))
                 except UplinkDown as exc:
                     if self._connack is None:
+                        self._ask_why()
                         raise NoAnswer(f"{self.broker}: closed the connection without an answer to CONNECT") from exc
             if self._connack != 0:
-                kind = WrongProtocol if self._connack == _UNSUPPORTED_PROTOCOL else UplinkDown
-                raise kind(f"{self.broker}: refused us: {self._refused_why}")
+                words = f"{self.broker}: refused us: {self._refused_why}"
+                if self._connack == _UNSUPPORTED_PROTOCOL:
+                    raise WrongProtocol(words)
+                raise Refused(words, self._connack)
         except UplinkDown:
             self.close()
             raise
+
+    def _ask_why(self) -> None:
+        """Raises CertificateRefused if that is why nobody answers. With TLS 1.3 the broker looks at our certificate
+        when we have begun to speak; hanging up on us it takes its own last words back."""
+        if self.broker.tls is not None:
+            try:
+                knock(self.broker, self.broker.tls, timeout_s=self._timeout_s)
+            except CertificateRefused:
+                raise
+            except (UplinkDown, ConfigError):
+                pass  # what we met ourselves is told
 
     def publish(
         self,
@@ -398,7 +430,7 @@ def _packet_bytes(
 
 def _words(exc: Exception) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"TLS: the broker's certificate was not accepted: {exc.verify_message}"
+        return not_accepted(exc.verify_message)
     if isinstance(exc, TimeoutError):
         return "no answer (timed out)"
     return str(exc) or type(exc).__name__

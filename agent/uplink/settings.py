@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.contract.topics import BoxTopics
 from agent.contract.wire import Form
 from agent.errors import ConfigError
+from agent.secret_file import warn_if_open
+from agent.tls import IdentityFolder, client_context
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
     """TLS 1.2 or newer; the broker's certificate must name the host that was asked for.
 
-    ca: PEM file of the authorities to trust; None = the system's. certificate, key: ours, PEM; both or none.
+    ca: PEM file of the authorities to trust; None = the identity's, or else the system's. certificate, key: ours, PEM;
+    both or none. identity: where the box keeps what it was certified with, used for what is not given here once it is
+    there; a certificate that was renewed counts from the next connection on.
     """
 
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    identity: IdentityFolder | None = None
 
     def context(self) -> ssl.SSLContext:
         """Raises ConfigError naming the file that cannot be used. Reads the files anew, so renewed ones count."""
-        for path in (self.ca, self.certificate, self.key):
-            if path is not None and not path.is_file():
-                raise ConfigError(f"{path}: no such file; the link to the broker needs it for TLS")
         if (self.certificate is None) != (self.key is None):
             raise ConfigError(f"TLS: certificate {self.certificate} and key {self.key}: wanted both or none")
-        try:
-            context = ssl.create_default_context(cafile=self.ca)
-        except (ssl.SSLError, OSError) as exc:
-            raise ConfigError(f"{self.ca}: not a PEM file of certificates: {exc}") from exc
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.certificate is not None:
-            try:
-                context.load_cert_chain(self.certificate, self.key)
-            except (ssl.SSLError, OSError) as exc:
-                raise ConfigError(f"{self.certificate} with key {self.key}: {exc}; do they belong together?") from exc
-        return context
+        ca, certificate = self.ca, self.own()
+        if ca is None and self.identity is not None and self.identity.ca.exists():
+            ca = self.identity.ca
+        if certificate is not None:
+            warn_if_open(self.key or certificate)
+        return client_context(ca, certificate=certificate, key=self.key)
+
+    def with_identity(self, identity: IdentityFolder | None) -> Tls:
+        return replace(self, identity=identity)
+
+    def own(self) -> Path | None:
+        """The file of our certificate that is in use now."""
+        if self.certificate is None and self.identity is not None and self.identity.pair.exists():
+            return self.identity.pair
+        return self.certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class Login:
         if self.password_file is None:
             return None
         try:
+            warn_if_open(self.password_file)
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{self.password_file}: cannot read the broker's password: {exc}") from exc
@@ -105,6 +112,7 @@ class UplinkSettings:
             raise ConfigError("no broker; wanted at least one host to connect to")
         for broker in self.brokers:
             if broker.tls is not None:
-                broker.tls.context()
+                # Not the identity: `identity enrol` or the next renewal mends it, and meanwhile there is the outbox.
+                broker.tls.with_identity(None).context()
         if self.login is not None:
             self.login.password()

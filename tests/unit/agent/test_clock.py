@@ -74,7 +74,7 @@ def test_an_offer_holds_for_six_hours() -> None:
 
 
 def test_without_a_time_server_the_offer_labels_and_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_synchronised", lambda: False)
+    monkeypatch.setattr(module, "machine_clock_is_set", lambda: False)
     clock = SystemClock()
     assert not clock.stamp().trusted
     for n in range(5):
@@ -86,7 +86,7 @@ def test_without_a_time_server_the_offer_labels_and_is_trusted(monkeypatch: pyte
 
 
 def test_a_time_server_is_believed_before_any_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_synchronised", lambda: True)
+    monkeypatch.setattr(module, "machine_clock_is_set", lambda: True)
     clock = SystemClock()
     before_ms = clock.stamp().wall_ms
     for n in range(5):
