@@ -100,7 +100,7 @@ def test_a_timer_spreads_a_citys_boxes_and_makes_up_for_what_was_missed(name: st
 
 
 def test_the_readme_speaks_of_every_file() -> None:
-    said = set(re.findall(r"`([a-z-]+\.[a-z]+)`", (UNITS / "README.md").read_text(encoding="utf-8")))
+    said = set(re.findall(r"`([a-z@-]+\.[a-z]+)`", (UNITS / "README.md").read_text(encoding="utf-8")))
     assert {path.name for path in UNITS.iterdir()} - {"README.md"} <= said
 
 

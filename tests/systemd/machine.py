@@ -72,6 +72,8 @@ class Machine:
             (self.root / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(units / name, self.root / place)
         self._chroot("systemd-sysusers", "gateway-agent.conf")
+        timers = sorted(unit.name for unit in units.glob("*.timer"))
+        self._chroot("systemctl", "enable", "--quiet", "gateway-agent.service", *timers)
 
     def _chroot(self, *command: str) -> None:
         run(["chroot", str(self.root), "env", "-i", _PATH, "LC_ALL=C.UTF-8", *command], timeout_s=300)

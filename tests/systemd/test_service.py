@@ -24,6 +24,7 @@ from tests.systemd.root import why_not
 pytestmark = pytest.mark.slow
 CLIP = "/srv/traffic.mp4"
 UNIT = "gateway-agent.service"
+CLOCK = "gateway-agent-clock.service"
 SHORT_WATCHDOG_S = 8
 
 
@@ -84,6 +85,10 @@ def states(ioc: Consumer) -> list[dict[str, Any]]:
     return [fields for topic, fields in list(ioc.other) if topic == "gw/v1/test/gw/state"]
 
 
+def health(ioc: Consumer) -> list[dict[str, Any]]:
+    return [fields for topic, fields in list(ioc.other) if topic == "gw/v1/test/gw/health"]
+
+
 def is_alive(box: Machine, ioc: Consumer) -> bool:
     """It tells of a car that it has seen now."""
     before = crossings(ioc)
@@ -99,6 +104,26 @@ def main_pid(box: Machine) -> int:
 
 
 # ---- the start -------------------------------------------------------------------------------------------------------
+
+
+def test_it_starts_with_the_box_which_waits_neither_for_a_network_nor_for_a_clock(box: Machine) -> None:
+    assert box.run("systemctl", "is-active", UNIT, CLOCK).split() == ["active", "active"]
+    assert box.ask("systemctl", "is-system-running").stdout.strip() == "running"
+    assert box.ask("systemctl", "list-jobs", "--no-legend").stdout.strip() == ""
+
+
+def test_what_happens_is_dated_once_the_clock_is_set(running: Machine, ioc: Consumer) -> None:
+    """Whether this machine's own is, is no matter: timedatectl is one of the test's."""
+    answer = running.root / "usr/local/bin/timedatectl"
+    answer.write_text("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo yes\n")
+    answer.chmod(0o755)
+    running.run("systemctl", "restart", CLOCK)
+    assert eventually(lambda: [pulse["clock_trusted"] for pulse in health(ioc)[-1:]] == [True])
+    assert running.run("systemctl", "show", "--property=SubState", "--value", CLOCK).strip() == "exited"
+    answer.write_text("#!/bin/sh\necho no\n")
+    running.run("systemctl", "restart", CLOCK)  # its file is gone, as after a boot
+    assert eventually(lambda: [pulse["clock_trusted"] for pulse in health(ioc)[-1:]] == [False])
+    answer.unlink()
 
 
 def test_a_start_is_over_when_the_agent_is_ready_and_an_alert_reaches_the_broker(
@@ -151,6 +176,27 @@ def test_a_network_camera_has_its_decoder_in_the_sandbox(running: Machine, broke
         assert "drivers.cameras.decoder_child cam" in processes
 
 
+def test_a_login_may_be_a_credential_of_systemds(running: Machine, broker: Mosquitto) -> None:
+    """A file of root's; the service gets a copy in memory, and no right to the file."""
+    skip_without_gstreamer()
+    secret = running.root / "root/north.toml"
+    secret.write_text('user = "viewer"\npassword = "Kh0ng-ai-biet"\n', encoding="utf-8")
+    secret.chmod(0o600)
+    given = f"/run/credentials/{UNIT}/north.toml"
+    running.drop_in("credential", "[Service]\nLoadCredential=north.toml:/root/north.toml\n")
+    try:
+        with RtspServer(login="viewer:Kh0ng-ai-biet") as camera:
+            more = f'credentials_file = "{given}"'
+            running.configure(camera_and_broker(source=camera.url(), broker_port=broker.port, more=more))
+            running.run("systemctl", "restart", UNIT)
+            assert eventually(lambda: running.show("StatusText") == "1 of 1 cameras, broker up")
+            processes = running.run("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || true")
+    finally:
+        running.remove_drop_in("credential")
+    assert "Kh0ng-ai-biet" not in processes
+    assert "Kh0ng-ai-biet" not in running.journal("--output=export")
+
+
 def test_systemd_has_nothing_to_say_about_the_installed_units(running: Machine) -> None:
     names = running.run("sh", "-c", "cd /etc/systemd/system && ls gateway-agent*.service gateway-agent*.timer").split()
     assert UNIT in names
@@ -158,6 +204,16 @@ def test_systemd_has_nothing_to_say_about_the_installed_units(running: Machine) 
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     done = running.ask("systemd-analyze", "security", "--threshold=15", "--no-pager", UNIT)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_box_without_a_certificate_has_nothing_to_renew_and_no_failed_unit(running: Machine) -> None:
+    running.run("systemctl", "start", "gateway-agent-renew.service")
+    assert running.show("Result", "gateway-agent-renew.service") == "success"
+    timers = running.run("systemctl", "list-timers", "--no-legend", "--no-pager", "gateway-agent-*")
+    assert {word for word in timers.split() if word.endswith(".timer")} == {
+        "gateway-agent-renew.timer",
+        "gateway-agent-selftest.timer",
+    }
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
@@ -252,7 +308,14 @@ def test_a_flood_of_lines_is_cut(running: Machine) -> None:
     assert burst / 2 < running.journal().count(": flood ") < 3 * burst < 5000
 
 
+def test_the_log_of_the_box_has_a_bound(box: Machine) -> None:
+    said = box.run("journalctl", "--boot", "--no-pager", "--output=cat", "_COMM=systemd-journal")
+    assert "max 200.0M" in said  # of the disk, as journald has understood it
+    assert [line for line in said.splitlines() if "gateway-agent.conf" in line] == []  # and nothing it did not
+
+
 def test_a_stop_is_a_good_end(running: Machine, ioc: Consumer) -> None:
+    assert is_alive(running, ioc)
     running.run("systemctl", "stop", UNIT)
     assert running.show("Result") == "success"
     assert running.show("ActiveState") == "inactive"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from agent.clock import FakeClock
 from agent.ops import health
-from agent.ops.health import _budget, _sensor, disk_free_bytes, rss_bytes
+from agent.ops.health import HealthReport, _budget, _sensor, disk_free_bytes, rss_bytes
 from agent.sensing import SensorState
 from agent.vision.budget import InferenceBudget
 from agent.vision.capture import CaptureState
@@ -70,3 +71,35 @@ def test_the_budget_of_now_is_told_with_why_it_is_less(causes: tuple[str, ...], 
     strain: Any = SimpleNamespace(causes=lambda: causes)
     fields = {"limit_per_s": 10.0, "max_per_s": 40.0, "granted": 4, "refused": 1}
     assert _budget(budget, strain).fields() == {**fields, **said}
+
+
+def report(*, phases: tuple[str, ...] = (), sensors: tuple[str, ...] = (), broker: str | None = None) -> HealthReport:
+    """Of stages that say no more than whether they work."""
+    workers: Any = [SimpleNamespace(state=lambda phase=phase: SimpleNamespace(phase=phase)) for phase in phases]
+    states = {str(number): SimpleNamespace(state=state) for number, state in enumerate(sensors)}
+    nothing: Any = None
+    return HealthReport(
+        version="1",
+        detector=None,
+        outbox=nothing,
+        evidence=nothing,
+        uplink=cast(Any, SimpleNamespace(status=lambda: SimpleNamespace(broker=broker))),
+        workers=workers,
+        budget=nothing,
+        strain=nothing,
+        clock=FakeClock(),
+        sensing=cast(Any, SimpleNamespace(states=lambda: states)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "line"),
+    [
+        (report(phases=("connected", "waiting"), broker="b:8883"), "1 of 2 cameras, broker up"),
+        (report(phases=("ended",)), "1 of 1 cameras, broker away"),
+        (report(sensors=("ok", "silent", "ok"), broker="b:8883"), "2 of 3 sensors, broker up"),
+        (report(phases=("refused",), sensors=("stuck",)), "0 of 1 cameras, 0 of 1 sensors, broker away"),
+    ],
+)
+def test_in_a_few_words_what_of_the_box_works(box: HealthReport, line: str) -> None:
+    assert box.line() == line
