@@ -7,6 +7,7 @@ A box is called by its place and its own name, `SITE/BOX`, as the common name of
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,9 @@ from agent.errors import IdentityError
 
 _LONGEST_NAME = 64  # ub-common-name of RFC 5280
 _LONGEST_CHAIN = 6
+
+# What cryptography says of certificates and keys beside ValueError; our readers say ValueError for all.
+_UNREADABLE = (UnsupportedAlgorithm, x509.InvalidVersion)
 
 Certificate = x509.Certificate
 Key = ec.EllipticCurvePrivateKey
@@ -87,7 +91,7 @@ def read_key(content: bytes) -> Key:
 def read_pair(content: bytes) -> Pair:
     """Raises ValueError for what is not whole: no key, no certificate, or two that do not belong together."""
     key = read_key(content)
-    pair = Pair(key, tuple(x509.load_pem_x509_certificates(content)))
+    pair = Pair(key, tuple(read_certificates(content)))
     if not belong_together(key, pair.certificate):
         raise ValueError("key and certificate do not belong together")
     return pair
@@ -99,8 +103,15 @@ def make_request(key: Key, name: str) -> x509.CertificateSigningRequest:
     return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
 
 
+def request_pem(request: x509.CertificateSigningRequest) -> bytes:
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
 def belong_together(key: Key, certificate: Certificate) -> bool:
-    public = certificate.public_key()
+    try:
+        public = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):  # of a kind unknown here: another's
+        return False
     return isinstance(public, ec.EllipticCurvePublicKey) and public == key.public_key()
 
 
@@ -117,20 +128,30 @@ def pem(certificates: Sequence[Certificate]) -> bytes:
 def read_certificates(content: bytes) -> list[Certificate]:
     """Of PEM. Raises ValueError if there is none in it."""
     try:
-        return x509.load_pem_x509_certificates(content)
-    except UnsupportedAlgorithm as exc:
+        return [_readable(one) for one in x509.load_pem_x509_certificates(content)]
+    except _UNREADABLE as exc:
         raise ValueError(str(exc)) from exc
 
 
 def read_pkcs7(content: bytes) -> list[Certificate]:
     """Of a certs-only PKCS#7 message in DER, as EST answers. Raises ValueError."""
     try:
-        found = pkcs7.load_der_pkcs7_certificates(content)
-    except UnsupportedAlgorithm as exc:
+        with warnings.catch_warnings():
+            # OpenSSL, and who builds on it, leaves certificates in the order they came in; strictly that is BER.
+            warnings.filterwarnings("ignore", "PKCS#7 certificates could not be parsed as DER", UserWarning)
+            found = pkcs7.load_der_pkcs7_certificates(content)
+    except _UNREADABLE as exc:
         raise ValueError(str(exc)) from exc
     if not found:
         raise ValueError("no certificate in it")
-    return found
+    return [_readable(one) for one in found]
+
+
+def _readable(certificate: Certificate) -> Certificate:
+    """Names and dates are read when they are asked for: asked here, so that nobody later has to expect ValueError."""
+    _ = certificate.subject, certificate.issuer, certificate.serial_number
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate
 
 
 def fingerprint(certificate: Certificate) -> str:
@@ -158,7 +179,7 @@ def is_root(certificate: Certificate) -> bool:
 def is_authority(certificate: Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):  # none; or extensions that cannot be read
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):  # none; or none that can be read
         return False
 
 

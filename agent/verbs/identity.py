@@ -8,8 +8,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from agent import app, config
 from agent.clock import machine_clock_is_set
 from agent.durable import write_whole
@@ -26,7 +24,7 @@ from agent.identity import (
     fingerprint,
     read_fingerprint,
 )
-from agent.identity.certificate import common_name, renewal_is_due
+from agent.identity.certificate import common_name, renewal_is_due, request_pem
 from agent.ops.words import say
 from agent.tls import IdentityFolder
 from agent.uplink import UplinkSettings
@@ -110,7 +108,7 @@ def _show(identity: Identity) -> int:
 
 
 def _request(identity: Identity, path: Path | None) -> int:
-    content = identity.request().public_bytes(Encoding.PEM)
+    content = request_pem(identity.request())
     if path is None:
         sys.stdout.write(content.decode("ascii"))
         return 0

@@ -128,7 +128,7 @@ def _do(args: argparse.Namespace) -> None:
     elif args.verb == "list":
         for one in authority.issued():
             state = one.state(now)
-            if args.all or state == "valid":
+            if args.all or state.startswith("valid"):
                 print(f"{one.name:32} {one.use:6} {one.begin:%F} {one.until:%F} {one.serial:40} {state}")
     else:
         made_boxes = provision(

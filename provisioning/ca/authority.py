@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -94,10 +95,17 @@ class Issued:
     revoked: datetime | None
     reason: str | None
 
+    renewed: bool  # a later one of the same name and use is there
+
     def state(self, now: datetime) -> str:
         if self.revoked is not None:
             return f"revoked ({self.reason})"
-        return "expired" if self.until <= now else "valid"
+        if self.until <= now:
+            return "expired"
+        if self.renewed:
+            return "valid, renewed"
+        # Boxes renew by themselves at this time: one that stays so cannot reach us.
+        return "valid, renewal is due" if self.until - now <= (self.until - self.begin) / 3 else "valid"
 
 
 def create(folder: Path, name: str, passphrase: bytes, *, now: datetime) -> Authority:
@@ -258,9 +266,21 @@ class Authority:
             rows = db.execute(
                 "select serial, use, name, from_s, until_s, revoked_s, reason from certificate order by name, from_s"
             ).fetchall()
+            latest = dict(
+                db.execute(
+                    "select use || name, max(from_s) from certificate where revoked_s is null group by use, name"
+                )
+            )
         return [
             Issued(
-                serial, use, name, _time(from_s), _time(until_s), None if revoked is None else _time(revoked), reason
+                serial,
+                use,
+                name,
+                _time(from_s),
+                _time(until_s),
+                None if revoked is None else _time(revoked),
+                reason,
+                from_s < latest.get(use + name, from_s),
             )
             for serial, use, name, from_s, until_s, revoked, reason in rows
         ]
@@ -360,21 +380,32 @@ def check_box_name(name: str) -> None:
         raise CaError(f"{exc}; wanted SITE/BOX") from exc
 
 
-def _checked(csr: x509.CertificateSigningRequest) -> tuple[str, str]:
-    """The key's hash and the name, of a request that proves its key and asks for nothing but a box's name."""
-    public = csr.public_key()
+def read_request(der: bytes) -> x509.CertificateSigningRequest:
+    """A request that proves its key and asks for nothing but a box's name. Raises Refused."""
+    try:
+        csr = x509.load_der_x509_csr(der)
+        public, subject, is_signed = csr.public_key(), csr.subject, csr.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
+        raise Refused(f"wanted a request for a certificate (PKCS#10): {exc}") from exc
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
         raise Refused(f"found a key of kind {type(public).__name__}; wanted EC P-256")
-    if not csr.is_signature_valid:
+    if not is_signed:
         raise Refused("the request is not signed by the key in it")
-    name = common_name(csr.subject)
-    if len(csr.subject) != 1 or not name:
-        raise Refused(f"found the subject {csr.subject.rfc4514_string()!r}; wanted one common name, SITE/BOX")
+    if len(subject) != 1 or not common_name(subject):
+        raise Refused(f"found the subject {subject.rfc4514_string()!r}; wanted one common name, SITE/BOX")
     try:
-        check_box_name(name)
+        check_box_name(common_name(subject))
     except CaError as exc:
         raise Refused(str(exc)) from exc
-    return _key_hash(public), name
+    return csr
+
+
+def _checked(csr: x509.CertificateSigningRequest) -> tuple[str, str]:
+    """The key's hash and the name. Raises Refused."""
+    csr = read_request(csr.public_bytes(serialization.Encoding.DER))
+    public = csr.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return _key_hash(public), common_name(csr.subject)
 
 
 def _hash(token: str) -> str:

@@ -42,7 +42,7 @@ class Box:
 def provision(
     authority: Authority, table: Path, out: Path, *, server: str, hours: float, append: Path | None, now: datetime
 ) -> int:
-    """Make out/SITE_BOX/{gateway.toml,ca.pem,token,server,card.html} for each row. Returns how many.
+    """Make out/SITE_BOX/{gateway.toml,ca.pem,server,token,card.html} for each row. Returns how many.
 
     All or nothing: the folder appears when it is complete. Raises CaError with every mistake, one a line.
     """
@@ -62,8 +62,8 @@ def provision(
             token = authority.new_token(box.name, hours=hours, now=now)
             write_whole(folder / "gateway.toml", box.toml.encode())
             write_whole(folder / "ca.pem", pem([authority.root]))
+            write_whole(folder / "server", f"{url}\n".encode())
             write_private(folder / "token", f"{token}\n".encode())
-            write_whole(folder / "server", f"{url}\n".encode())  # for provision.sh --card
             card = _card(box, token, url, fingerprint(authority.root), now + timedelta(hours=hours))
             write_private(folder / "card.html", card.encode())
         unfinished.rename(out)

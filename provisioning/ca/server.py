@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from agent.durable import write_private
 from agent.identity.certificate import pem
-from provisioning.ca.authority import Authority, CaError, Refused
+from provisioning.ca.authority import Authority, CaError, Refused, read_request
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: EstService
     timeout = _SILENCE_S
     server_version, sys_version = "gateway-ca", ""
-    protocol_version = "HTTP/1.0"  # one connection, one answer
+    protocol_version = "HTTP/1.1"  # strongSwan's client knows no other
 
     def handle(self) -> None:
         try:
@@ -187,9 +186,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         try:
             content = b"".join(self.rfile.read(int(length)).split())
-            return x509.load_der_x509_csr(base64.b64decode(content, validate=True))
-        except (binascii.Error, ValueError, UnsupportedAlgorithm) as exc:
-            self._refuse(HTTPStatus.BAD_REQUEST, f"wanted a PKCS#10 request, DER in base64: {exc}")
+            return read_request(base64.b64decode(content, validate=True))
+        except (binascii.Error, Refused) as exc:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(exc))
             return None
 
     def _token(self) -> str | None:
@@ -204,7 +203,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _certificates(self, certificates: list[x509.Certificate], kind: str) -> None:
         der = pkcs7.serialize_certificates(certificates, Encoding.DER)
-        self._say(HTTPStatus.OK, base64.encodebytes(der), kind, {"Content-Transfer-Encoding": "base64"})
+        # In one line, which RFC 8951 allows: strongSwan's client takes a line's end for a part of it.
+        self._say(HTTPStatus.OK, base64.b64encode(der), kind, {"Content-Transfer-Encoding": "base64"})
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         _log.warning("%s: refused: %s", self._what(), words)
@@ -215,6 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self, status: HTTPStatus, content: bytes, kind: str | None = None, more: dict[str, str] | None = None
     ) -> None:
         self.send_response(status)
+        self.send_header("Connection", "close")  # one connection, one answer
         if kind is not None:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
@@ -225,6 +226,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _what(self) -> str:
         return f"{_who(self.client_address)} {self.path.removeprefix(_EST)[:60]!r}"
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The time by which certificates are made: a box whose clock is not set goes by it."""
+        return super().date_time_string(int(self.server.now().timestamp() if timestamp is None else timestamp))
 
     def log_message(self, format: str, *args: object) -> None:
         _log.debug("%s: %s", _who(self.client_address), format % args)

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +18,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.errors import UplinkDown
 from agent.identity import EstServer, Identity, Outcome, Trust, Unusable, Verdict, fingerprint
-from agent.tls import IdentityFolder
+from agent.identity.certificate import key_pem, make_request, new_key, read_certificates, request_pem
+from agent.tls import IdentityFolder, client_context
 from agent.uplink import Broker
 from agent.uplink.knock import CertificateRefused, knock
 from agent.uplink.link import Link, Will
@@ -94,6 +99,15 @@ def refused(broker: Broker) -> str:
     del caught
     gc.collect()
     return words
+
+
+def is_taken(broker: Broker) -> bool:
+    assert broker.tls is not None
+    try:
+        knock(broker, broker.tls)
+    except CertificateRefused:
+        return False
+    return True
 
 
 def knocked(broker: Broker) -> str:
@@ -200,14 +214,28 @@ def test_who_has_no_valid_certificate_does_not_come_in(city: City, broker: CityB
 
 def test_a_revoked_box_does_not_come_in_and_the_others_do(city: City, broker: CityBroker) -> None:
     stolen, honest = city.signed("cua-bac/gw-01"), city.signed("cua-bac/gw-02")
-    with Link(broker.seen_by(stolen.folder), client_id="a"):
-        pass
-    city.authority.revoke("cua-bac/gw-01", "key_compromise", now=utc_now())
+    at = broker.seen_by(stolen.folder)
+    with Link(at, client_id="a") as link:
+        city.authority.revoke("cua-bac/gw-01", "key_compromise", now=utc_now())
+        broker.take_crl()
+        broker.reload()
+        assert eventually(lambda: not is_taken(at))
+        assert "was revoked" in refused(at)
+        link.publish("gw/v1/cua-bac/gw-01/health", BY)  # the reload does not end what was open
+        assert eventually(lambda: (link.drive(0.05), bool(link.acks))[1])
+    broker.restart()
+    assert "was revoked" in knocked(at)
+    assert answer(broker.seen_by(honest.folder), "gw/v1/cua-bac/gw-02/health") < 128
+
+
+def test_a_broker_whose_list_is_over_takes_nobody_in(city: City, broker: CityBroker) -> None:
+    """Why crl.pem must be fetched by a timer, as README.md says."""
+    at = broker.seen_by(city.signed("cua-bac/gw-01").folder)
+    assert is_taken(at)
+    city.authority.write_crl(now=utc_now() - timedelta(days=91))
     broker.take_crl()
     broker.restart()
-    assert "was revoked" in knocked(broker.seen_by(stolen.folder))
-    assert "was revoked" in refused(broker.seen_by(stolen.folder))
-    assert answer(broker.seen_by(honest.folder), "gw/v1/cua-bac/gw-02/health") < 128
+    assert not is_taken(at)
 
 
 # ---- at the authority ------------------------------------------------------------------------------------------------
@@ -315,6 +343,107 @@ def test_a_server_by_another_name_is_not_trusted(city: City) -> None:
             )
 
 
+def raw(city: City, request: bytes) -> bytes:
+    """What the server says to these bytes, behind TLS."""
+    context = client_context(city.ca)
+    port = int(city.server_url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sock.sendall(request)
+        answer = b""
+        while part := sock.recv(4096):
+            answer += part
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(b"GET /.well-known/est/csrattrs HTTP/1.0\r\n\r\n", 204, id="wishes for requests"),
+        pytest.param(b"GET /crl.pem HTTP/1.0\r\n\r\n", 200, id="the list"),
+        pytest.param(b"GET /../ca.db HTTP/1.0\r\n\r\n", 404, id="a file of the authority"),
+        pytest.param(b"GET /issuing.key HTTP/1.0\r\n\r\n", 404, id="its key"),
+        pytest.param(b"POST /.well-known/est/simpleenroll HTTP/1.0\r\n\r\n", 400, id="no length"),
+        pytest.param(
+            b"POST /.well-known/est/simpleenroll HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n", 400, id="too long"
+        ),
+        pytest.param(
+            b"POST /.well-known/est/simpleenroll HTTP/1.0\r\nContent-Length: -1\r\n\r\n", 400, id="a negative length"
+        ),
+        pytest.param(
+            b"POST /.well-known/est/simpleenroll HTTP/1.0\r\nContent-Length: 4\r\n\r\nMAA=", 400, id="no request"
+        ),
+        pytest.param(b"BREW /pot HTTP/1.0\r\n\r\n", 501, id="another method"),
+    ],
+)
+def test_the_server_answers_whatever_it_is_sent(serving: City, request_: bytes, status: int) -> None:
+    assert raw(serving, request_).split()[1] == str(status).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param("", 401, id="no token"),
+        pytest.param("Authorization: Bearer x", 401, id="another kind of login"),
+        pytest.param("Authorization: Basic ####", 401, id="not base64"),
+        pytest.param("Authorization: Basic Z3c6", 401, id="an empty token"),
+        pytest.param("Authorization: Basic Z3c6eA==", 403, id="a wrong token"),
+    ],
+)
+def test_a_request_without_a_good_token_is_refused(serving: City, headers: str, status: int) -> None:
+    csr = base64.b64encode(make_request(new_key(), "cua-bac/gw-01").public_bytes(Encoding.DER))
+    for what, wanted in (("simpleenroll", status), ("simplereenroll", 401)):
+        head = f"POST /.well-known/est/{what} HTTP/1.0\r\nContent-Length: {len(csr)}\r\n{headers}\r\n\r\n"
+        answer = raw(serving, head.replace("\r\n\r\n\r\n", "\r\n\r\n").encode() + csr)
+        assert answer.split()[1] == str(wanted).encode()
+    assert [one for one in serving.authority.issued() if one.use == "box"] == []
+
+
+def test_who_stalls_in_the_handshake_holds_up_nobody(serving: City) -> None:
+    port = int(serving.server_url.rpartition(":")[2])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    try:
+        serving.enrolled("cua-bac/gw-01")
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+PKI = shutil.which("pki")
+
+
+@pytest.mark.skipif(PKI is None, reason="no strongSwan; apt-get install strongswan-pki libstrongswan-standard-plugins")
+def test_a_client_that_others_wrote_enrols_and_renews(serving: City, tmp_path: Path) -> None:
+    """strongSwan's, which is stricter than ours about HTTP and base64."""
+    authorities = [
+        word for name in ("ca.pem", "issuing.crt") for word in ("--cacert", str(serving.folder / "ca" / name))
+    ]
+
+    def pki(verb: str, *arguments: str) -> bytes:
+        command = [str(PKI), verb, "--url", serving.server_url, *arguments, *authorities, "--outform", "pem"]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def asked(name: str) -> list[str]:
+        key = new_key()
+        (tmp_path / f"{name}.key").write_bytes(key_pem(key))
+        (tmp_path / f"{name}.csr").write_bytes(request_pem(make_request(key, "cua-bac/gw-01")))
+        return ["--in", str(tmp_path / f"{name}.csr")]
+
+    pki("--estca", "--caout", str(tmp_path / "got.pem"))
+    token = serving.authority.new_token("cua-bac/gw-01", hours=1, now=utc_now())
+    first = tmp_path / "first.crt"
+    first.write_bytes(pki("--est", *asked("first"), "--userpass", f"gw:{token}"))
+    shown = ["--cert", str(first), "--key", str(tmp_path / "first.key")]
+    second = pki("--est", *asked("second"), *shown)
+    serials = {f"{read_certificates(content)[0].serial_number:x}" for content in (first.read_bytes(), second)}
+    assert serials == {one.serial for one in serving.authority.issued() if one.use == "box"}
+    assert len(serials) == 2
+
+
 # ---- renewal ---------------------------------------------------------------------------------------------------------
 
 
@@ -390,6 +519,59 @@ def test_a_stolen_certificate_renews_in_no_other_name(serving: City) -> None:
     thief.name = "cua-bac/gw-02"
     with pytest.raises(Unusable, match="is for 'cua-bac/gw-01', the request for 'cua-bac/gw-02'"):
         thief.renew(accepts)
+
+
+# ---- clocks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock_is_set(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool:
+    is_set: bool = request.param
+    for module in ("agent.tls", "agent.identity.identity"):
+        monkeypatch.setattr(f"{module}.machine_clock_is_set", lambda: is_set)
+    return is_set
+
+
+@pytest.mark.parametrize("clock_is_set", [True, False], indirect=True)
+@pytest.mark.parametrize("days_off", [2, -200])
+def test_a_beginning_that_has_not_come_is_forgiven_while_the_clock_is_unset_and_an_end_never(
+    city: City, clock_is_set: bool, days_off: int
+) -> None:
+    """days_off: how far the authority's clock is ahead of ours when it makes its own certificate, of 90 days."""
+    city.ago = timedelta(days=-days_off)
+    with city.serving():
+        city.ago = timedelta()
+        token = city.authority.new_token("cua-bac/gw-01", hours=1, now=utc_now())
+        trust = Trust(ca=city.ca.read_bytes())
+        box = city.box("cua-bac/gw-01")
+        if days_off > 0 and not clock_is_set:
+            assert box.enrol(EstServer(city.server_url), user="", token=token, trust=trust)
+            return
+        with pytest.raises(Unusable, match="not yet valid" if days_off > 0 else "has expired") as caught:
+            box.enrol(EstServer(city.server_url), user="", token=token, trust=trust)
+        assert caught.value.reason == "untrusted"
+
+
+@pytest.mark.parametrize("clock_is_set", [True, False], indirect=True)
+@pytest.mark.parametrize("days_off", [2, -900])
+def test_the_link_to_the_broker_judges_dates_alike(city: City, clock_is_set: bool, days_off: int) -> None:
+    pair = city.authority.server(["localhost"], now=utc_now() + timedelta(days=days_off))
+    box = city.signed("cua-bac/gw-01")
+    with CityBroker(city.folder / "broker", city, pair) as broker:
+        if days_off > 0 and not clock_is_set:
+            assert answer(broker.seen_by(box.folder), "gw/v1/cua-bac/gw-01/health") < 128
+        else:
+            wanted = "not yet valid" if days_off > 0 else "has expired"
+            assert f"certificate was not accepted: certificate {'is ' if days_off > 0 else ''}{wanted}" in refused(
+                broker.seen_by(box.folder)
+            )
+
+
+@pytest.mark.parametrize("clock_is_set", [True, False], indirect=True)
+def test_a_box_whose_clock_is_unset_renews_by_the_authoritys(serving: City, clock_is_set: bool) -> None:
+    box = serving.enrolled("cua-bac/gw-01")
+    serving.ago = -timedelta(days=250)  # they are there already, and for us time has stood still
+    assert box.renew(accepts) is (Outcome.NOT_DUE if clock_is_set else Outcome.RENEWED)
 
 
 # ---- the whole way ---------------------------------------------------------------------------------------------------

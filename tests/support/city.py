@@ -3,6 +3,7 @@ it up, both on loopback."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,10 @@ class CityBroker(Mosquitto):
 
     def take_crl(self) -> None:
         (self.folder / "crl.pem").write_bytes((self._city.folder / "ca" / "crl.pem").read_bytes())
+
+    def reload(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def restart(self) -> None:
         self.stop()

@@ -36,7 +36,6 @@ MAY: dict[str, set[str]] = {
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
     "agent.evidence": {*SEAMS, "agent.durable", "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
-    "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox"},
     # Root's part and the agent's: the latter knows the contract, the former what it replaces.
     "agent.update": {
         *SEAMS,
@@ -47,6 +46,9 @@ MAY: dict[str, set[str]] = {
         "drivers",
         "drivers.inference",
     },
+    "agent.tls": SEAMS,
+    "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
+    "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox", "agent.tls"},
     "agent.config_table": {"agent.contract"},
     "agent.config_sensors": {"agent.config_table", "drivers", "drivers.sensors"},
     "agent.config": {
@@ -81,6 +83,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),
     "iotcore": (),
+    "cryptography": ("agent.identity", "agent.tls"),
     "pymodbus": ("drivers.sensors.modbus_wire",),
     "serial": ("drivers.sensors.serial_port",),
     "pynmea2": ("drivers.sensors.nmea",),
