@@ -334,6 +334,7 @@ destination() { # Where a file of the release's systemd/ belongs; nothing for on
     journald.conf) echo "/etc/systemd/journald.conf.d/$NAME.conf" ;;
     system.conf) echo "/etc/systemd/system.conf.d/$NAME.conf" ;;
     udev.rules) echo "/etc/udev/rules.d/60-$NAME.rules" ;;
+    udev-stick.rules) echo "/etc/udev/rules.d/90-$NAME-stick.rules" ;;
   esac
 }
 

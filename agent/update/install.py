@@ -6,6 +6,7 @@ it is, and be able to update: once it is proven, its code does the next update.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,15 +20,17 @@ PROGRAM = "gateway-agent"
 def install_wheels(payload: Path, release: Path, version: str) -> None:
     """Raises UpdateRefused with what the step said that failed."""
     wheels = sorted(str(wheel) for wheel in payload.glob("*.whl"))
-    if not wheels:
-        raise UpdateRefused("the release holds no wheels")
+    # The pip that was signed with the rest: not every Debian has one to give (ensurepip), and none is as well known.
+    with_pip = [wheel for wheel in wheels if Path(wheel).name.startswith("pip-")]
+    if len(with_pip) != 1:
+        raise UpdateRefused(f"the release holds {len(with_pip)} wheels of pip; wanted the one that installs it")
     # The interpreter under our own environment: ours goes away one day.
     base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    # By our own pip, which the lock names: Debian's Python alone, as a bundle brings it, has none to put in.
     _run("make its environment", base, "-m", "venv", "--without-pip", release)
     python = release / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--quiet")
-    _run("install its wheels", *pip, "install", "--no-index", "--no-deps", "--no-compile", *wheels)
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    options = ("--no-index", "--no-deps", "--no-compile", "--no-cache-dir")
+    _run("install its wheels", *pip, "install", *options, *wheels, PYTHONPATH=with_pip[0])
     _run("find all that it needs", *pip, "check")
     _run("compile it", python, "-m", "compileall", "-q", "-j", "0", release / "lib")
     check_release(release, version)
@@ -41,7 +44,7 @@ def check_release(release: Path, version: str) -> None:
     _run("look at its updates", release / "bin" / PROGRAM, "update", "status")
 
 
-def _run(what: str, *command: str | Path) -> str:
+def _run(what: str, *command: str | Path, **environment: str) -> str:
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -51,6 +54,7 @@ def _run(what: str, *command: str | Path) -> str:
             timeout=_TIMEOUT_S,
             check=False,
             cwd="/",
+            env={**os.environ, **environment},
         )
     except subprocess.TimeoutExpired as exc:
         raise UpdateRefused(f"the release cannot {what}: not done after {_TIMEOUT_S:.0f} s") from exc

@@ -20,7 +20,7 @@ from agent import config
 from agent.clock import Clock
 from agent.durable import set_link, sync_folder
 from agent.errors import ConfigError, GatewayError, UpdateRefused
-from agent.update import archive, claim, proof, state
+from agent.update import archive, claim, proof, state, units
 from agent.update.install import install_wheels
 from agent.update.manifest import NAMES, is_version, read_manifest, this_machine, this_python
 from agent.update.places import Places
@@ -226,6 +226,10 @@ class Machine:
         """None: it is proven. Else why it is not."""
         slot = self._slot(job)
         slot.switch(self._payload)
+        try:
+            self._place_units()
+        except OSError as exc:
+            return f"its units cannot be put in place: {exc}"
         self._service.restart()
         version = job.version if job.kind == "release" else None
         began_s = self._clock.mono_s()
@@ -270,6 +274,7 @@ class Machine:
     def _roll_back(self, job: Job, *, restart: bool) -> None:
         slot = self._slot(job)
         slot.restore(job.before)
+        self._place_units_if_possible()
         if restart:
             self._service.restart()
         slot.discard()
@@ -301,12 +306,26 @@ class Machine:
         elif current != proven:
             _log.error("%s is %s, which was never proven; put back to %s", places.current, current, proven)
             set_link(places.current, proven)
+            self._place_units_if_possible()
             if restart:
                 self._service.restart()
         stamp = self._clock.stamp()
         if stamp.trusted and abs(stamp.wall_ms - self._state.floor_ms) > _FLOOR_STEP_MS:
             # Downwards too: a clock that has been set is believed over one that was wrong before.
             self._save(replace(self._state, floor_ms=stamp.wall_ms))
+
+    def _place_units(self) -> None:
+        """Those of what is current."""
+        changed = units.put_in_place(self._places, self._places.current)
+        if changed:
+            _log.info("changed with the release: %s", ", ".join(changed))
+            self._service.reload(changed, units.to_enable(self._places, changed))
+
+    def _place_units_if_possible(self) -> None:
+        try:
+            self._place_units()
+        except OSError as exc:  # the old release with other units is better than the new one, which does not work
+            _log.error("the units of %s cannot be put in place: %s", self._places.current.resolve().name, exc)
 
     # ---- helpers -----------------------------------------------------------------------------------------------------
 

@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(do=_keygen)
 
     one = below.add_parser("release", help="a release of the agent, from its wheels")
-    one.add_argument("wheels", type=Path, help="folder with every wheel that the release needs, the agent's own too")
+    one.add_argument(
+        "wheels", type=Path, help="folder with every wheel that the release needs, the agent's own and pip's too"
+    )
     one.add_argument("--machine", required=True, help="uname -m of the boards: aarch64, x86_64, armv7l")
     one.add_argument("--python", required=True, help="the boards' Python: 3.11")
     _common(one)
@@ -127,6 +129,8 @@ def _release(args: argparse.Namespace) -> None:
         raise UpdateRefused(
             f"{args.wheels}: found {len(own)} wheels gateway_agent-….whl; wanted one, and its libraries'"
         )
+    if len([wheel for wheel in wheels if wheel.name.startswith("pip-")]) != 1:
+        raise UpdateRefused(f"{args.wheels}: wanted one wheel of pip as well, which installs the others on the box")
     unpacked = 0
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as content:

@@ -6,6 +6,7 @@
   proven   -> releases/…   the last one that proved itself: its code does the updating, so none can break it
   previous -> releases/…   the one before that
   packs/<name> -> ../pack-versions/<name>-<version>
+  files                    what provisioning put elsewhere, units above all
   update/                  state.json, inbox/, work/, config.before
 """
 
@@ -15,17 +16,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.update.trust import DEFAULT_NAME
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """root: /opt/gateway-agent. config: the box's gateway.toml. var: the service's lasting folder. run: until boot."""
+    """root: /opt/gateway-agent. config: the box's gateway.toml. var: the service's lasting folder. run: until boot.
+    system: below which /etc and /usr are."""
 
     root: Path
     config: Path
     var: Path
     run: Path
+    system: Path = Path("/")
 
     @property
     def releases(self) -> Path:
@@ -74,12 +75,17 @@ class Places:
         return self.update / "work"
 
     @property
+    def units_list(self) -> Path:
+        """Made by provisioning: what was put outside of these folders, a path a line."""
+        return self.root / "files"
+
+    @property
     def config_before(self) -> Path:
         return self.update / "config.before"
 
     @property
     def trust(self) -> Path:
-        return self.config.parent / DEFAULT_NAME
+        return self.config.parent / "trust.toml"
 
     @property
     def pulse(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +24,9 @@ class Service(Protocol):
         """Raises OSError if nobody can be asked to."""
 
     def status(self) -> ServiceStatus: ...
+    def reload(self, changed: Sequence[str], enable: Sequence[str]) -> None:
+        """Files outside of the release were changed, by path; these units are to start by themselves, by name.
+        Raises OSError."""
 
 
 class SystemdService:
@@ -43,13 +47,24 @@ class SystemdService:
         values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         return ServiceStatus(values.get("ActiveState") == "failed", int(values.get("NRestarts") or 0))
 
+    def reload(self, changed: Sequence[str], enable: Sequence[str]) -> None:
+        if any("/sysusers.d/" in path for path in changed):
+            _run("systemd-sysusers")
+        if any("/udev/" in path for path in changed):
+            _run("udevadm", "control", "--reload", check=False)  # a container has none
+        self._run("daemon-reload")
+        if enable:
+            self._run("enable", *enable)
+
     def _run(self, *arguments: str, check: bool = True) -> str:
-        try:
-            done = subprocess.run(
-                [*self._program, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise OSError(f"{' '.join(self._program)} {arguments[0]} did not answer in {_TIMEOUT_S:.0f} s") from exc
-        if check and done.returncode != 0:
-            raise OSError(f"{' '.join(self._program)} {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
-        return done.stdout
+        return _run(*self._program, *arguments, check=check)
+
+
+def _run(*command: str, check: bool = True) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as exc:
+        raise OSError(f"{' '.join(command)} did not answer in {_TIMEOUT_S:.0f} s") from exc
+    if check and done.returncode != 0:
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout

@@ -20,7 +20,6 @@ from agent.errors import ConfigError, UpdateRefused
 from agent.update import keys
 from agent.update.manifest import KINDS, Kind
 
-DEFAULT_NAME = "trust.toml"
 _MAX_SIGNATURES = 50
 
 

@@ -16,8 +16,8 @@ from agent import __version__
 from agent.clock import SystemClock
 from agent.errors import GatewayError, UpdateRefused
 from agent.ops.words import say
-from agent.update import Machine, Places, state, system_places
-from agent.update.machine import drop
+from agent.update import Places, state, system_places
+from agent.update.machine import Machine, drop
 from agent.update.slots import link_target
 from agent.update.state import Report
 
@@ -27,50 +27,53 @@ _MOST_FILES = 10
 _FILE_SYSTEMS = "vfat,exfat,ext4"
 
 
+_WITH_ITEM = ("verify", "apply", "adopt", "stick")
+_EXIT_USAGE = 64
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    below = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    below.add_parser("status", help="what is installed, what is under way, what became of the last files")
-    one = below.add_parser("verify", help="whether this box would take a file, and who signed it; changes nothing")
-    one.add_argument("file", type=Path, metavar="FILE")
-    _downgrade(one)
-    one = below.add_parser("apply", help="take a file now, and wait until it is proven or put back (root)")
-    one.add_argument("file", type=Path, metavar="FILE")
-    _downgrade(one)
-    one = below.add_parser("adopt", help="an installed release is the one to run: the first of a box (root)")
-    one.add_argument("version", metavar="VERSION")
-    below.add_parser("work", help="take what is in the inboxes (root; gateway-agent-update.service)")
-    below.add_parser("recover", help="put back what was not proven (root, at boot; gateway-agent-rollback.service)")
-    one = below.add_parser("stick", help=f"fetch {_FILES} from a USB stick (root; gateway-agent-stick@.service)")
-    one.add_argument("device", type=Path, metavar="DEVICE")
-
-
-def _downgrade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--allow-downgrade", action="store_true", help="also an older version, where those who signed it allow that"
+        "what",
+        choices=("status", *_WITH_ITEM, "work", "recover"),
+        metavar="WHAT",
+        help="status: what is installed, and what became of the last files; verify FILE: whether this box would take "
+        "it, changes nothing; apply FILE: take it, and wait until it is proven or put back (root); adopt VERSION: run "
+        "an installed release, the first of a box (root); work, recover, stick DEVICE: what the services do (root)",
+    )
+    parser.add_argument("item", nargs="?", metavar="FILE", help="with verify, apply; or VERSION or DEVICE")
+    parser.add_argument(
+        "--allow-downgrade",
+        action="store_true",
+        help="verify, apply: also an older version, where those who signed it allow that",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1: refused, rolled back, or not to be told."""
+    if (args.item is not None) != (args.what in _WITH_ITEM):
+        wanted = "FILE, VERSION or DEVICE, see --help" if args.what in _WITH_ITEM else "nothing behind it"
+        print(f"gateway-agent update {args.what}: wanted {wanted}", file=sys.stderr)
+        return _EXIT_USAGE
     places = system_places(args.config)
     if args.what == "status":
         return _status(places)
     machine = Machine(places, agent=__version__, clock=SystemClock(), say=_print)
     if args.what == "verify":
-        return _verify(machine, args.file, downgrade=args.allow_downgrade)
+        return _verify(machine, Path(args.item), downgrade=args.allow_downgrade)
     if os.geteuid() != 0:
         raise GatewayError(f"update {args.what} changes what only root may; run it with sudo")
     try:
         if args.what == "apply":
-            return 0 if machine.apply(args.file, downgrade=args.allow_downgrade).result == "confirmed" else 1
+            report = machine.apply(Path(args.item), downgrade=args.allow_downgrade)
+            return 0 if report.result == "confirmed" else 1
         if args.what == "adopt":
-            machine.adopt(args.version)
+            machine.adopt(args.item)
         elif args.what == "work":
             machine.work()
         elif args.what == "recover":
             machine.recover()
         else:
-            return _stick(places, args.device)
+            return _stick(places, Path(args.item))
     except OSError as exc:
         raise GatewayError(f"the update is not at its end and goes on with the next attempt: {exc}") from exc
     return 0

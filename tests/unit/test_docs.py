@@ -205,6 +205,15 @@ def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program()
     assert [text for text in said if text not in joined and text not in theirs] == []
 
 
+def test_the_reasons_why_an_update_is_refused_are_words_of_the_program() -> None:
+    table = HANDBOOK[HANDBOOK.index("Why a file is refused:") : HANDBOOK.index("## Locks")]
+    source = "".join(path.read_text(encoding="utf-8") for path in (TOP / "agent" / "update").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", source)
+    said = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    assert len(said) > 10
+    assert [text for text in said if text not in joined] == []
+
+
 # ---- links -----------------------------------------------------------------------------------------------------------
 
 

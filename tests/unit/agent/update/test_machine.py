@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pytest
 
 from agent.clock import FakeClock
 from agent.errors import GatewayError, UpdateRefused
-from agent.update import Machine, state
-from agent.update.machine import INTERRUPTED, drop
+from agent.update import state
+from agent.update.machine import INTERRUPTED, Machine, drop
 from agent.update.proof import Pulse, write_pulse
 from agent.update.service import ServiceStatus
 from agent.update.slots import link_target
@@ -34,6 +35,7 @@ class Box(Folders):
 
     def __init__(self, top: Path) -> None:
         super().__init__(top)
+        self.places = replace(self.places, system=top / "system")
         self.set_up(config=CONFIG, trust=trust_text())
         self.clock = FakeClock(NOW_MS)
         self.works: Callable[[], dict[str, Any] | None] = lambda: {}
@@ -42,6 +44,7 @@ class Box(Folders):
         self.pid = 0
         self.tells = True
         self.asked = 0
+        self.reloads: list[tuple[list[str], list[str]]] = []
         self.said: list[tuple[str, str | None]] = []
         self.service_up()
 
@@ -74,6 +77,9 @@ class Box(Folders):
         version = wrong.get("version", self.version)
         pulse = Pulse(self.clock.boot_id, self.clock.mono_s(), self.pid, version, looked_ms, told, health)
         write_pulse(self.places.pulse, pulse)
+
+    def reload(self, changed: Sequence[str], enable: Sequence[str]) -> None:
+        self.reloads.append((list(changed), list(enable)))
 
     def status(self) -> ServiceStatus:
         self.asked += 1
@@ -279,6 +285,73 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_is_copied(box: Box, mo
     ((result, why),) = box.reports()
     assert (result, str(why).endswith("390 MB are free, wanted 8256 MB")) == ("refused", True)
     box.whole()
+
+
+def with_units(box: Box, **named: str) -> Callable[[Path, Path, str], None]:
+    """A release whose wheels bring these units; the old one has a.service and old.timer, put there by provisioning."""
+    old = {"a.service": "old\n[Install]\n", "old.timer": "old"}
+    share = box.places.releases / "0.1.0" / "share" / "gateway-agent" / "systemd"
+    units = box.places.system / "etc/systemd/system"
+    for folder in (share, units):
+        folder.mkdir(parents=True)
+        for name, text in old.items():
+            (folder / name).write_text(text)
+    box.places.units_list.write_text("".join(f"/etc/systemd/system/{name}\n" for name in old))
+
+    def install(payload: Path, release: Path, version: str) -> None:
+        share = release / "share" / "gateway-agent" / "systemd"
+        share.mkdir(parents=True)
+        for name, text in named.items():
+            (share / name.replace("_", ".")).write_text(text)
+
+    return install
+
+
+def placed(box: Box) -> dict[str, str]:
+    paths = [path for path in box.places.system.rglob("*") if path.is_file()]
+    listed = box.places.units_list.read_text().splitlines()
+    assert sorted(listed) == sorted(f"/{path.relative_to(box.places.system)}" for path in paths)
+    return {path.name: path.read_text() for path in paths}
+
+
+def test_the_units_of_a_release_come_with_it(box: Box) -> None:
+    install = with_units(box, a_service="new\n[Install]\n", b_path="b\n", udev_rules="u\n", note_txt="no unit")
+    box.drop(release())
+    box.machine(install=install).work()
+    assert placed(box) == {"a.service": "new\n[Install]\n", "b.path": "b\n", "60-gateway-agent.rules": "u\n"}
+    units = "/etc/systemd/system"
+    changed = [
+        f"{units}/a.service",
+        f"{units}/b.path",
+        "/etc/udev/rules.d/60-gateway-agent.rules",
+        f"{units}/old.timer",
+    ]
+    assert box.reloads == [(changed, ["a.service"])]
+
+
+def test_the_units_of_a_release_go_with_it(box: Box) -> None:
+    box.works = lambda: None if box.version == "0.2.0" else {}
+    install = with_units(box, a_service="new\n", b_path="b\n")
+    box.drop(release())
+    box.machine(install=install).work()
+    assert placed(box) == {"a.service": "old\n[Install]\n", "old.timer": "old"}
+    assert len(box.reloads) == 2
+
+
+def test_units_that_cannot_be_put_in_place_end_the_trial_and_not_the_box(box: Box) -> None:
+    install = with_units(box, a_service="new\n")
+
+    def reload(changed: Sequence[str], enable: Sequence[str]) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    box.reload = reload  # type: ignore[method-assign]
+    box.drop(release())
+    box.machine(install=install).work()
+    assert box.reports()[-1] == (
+        "rolled-back",
+        "its units cannot be put in place: [Errno 30] Read-only file system",
+    )
+    assert (box.version, box.starts) == ("0.1.0", 1)
 
 
 # ---- what is refused is reported, and gone from the inbox ------------------------------------------------------------
