@@ -13,8 +13,10 @@ import os
 import re
 import tarfile
 import time
+import tomllib
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -36,6 +38,55 @@ _PATTERNS = (
         rf"\1{GONE}",
     ),
 )
+
+
+# In the configuration, read as text: one with a mistake in it has secrets all the same.
+_NAMES_A_FILE = re.compile(r"""\b\w*_file\s*=\s*["']([^"']+)["']""")
+_NAMES_THE_IDENTITY = re.compile(r"""\bidentity\s*=\s*["']([^"']+)["']""")
+_IS_TYPED_IN = re.compile(r"""(?i)(?:pass(?:word|wd)?|pwd|secret|token|key)\w*\s*=\s*["']([^"']+)["']""")
+_LOGIN = re.compile(r"//([^/\s@:]*):([^/\s\"']+)@")
+_IN_AN_ADDRESS = re.compile(r"""[?&][^=&\s"']+=([^&\s"']{6,})""")  # "=1" and "=sub" are no logins
+_OF_THE_ENVIRONMENT = re.compile(r"(?i)pass|secret|token|key|cred|pwd")
+_IDENTITY = Path("/var/lib/gateway-agent/identity")
+
+
+def known_secrets(config_path: Path, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Every secret that this box knows of, as far as this user may read it: of the files that the configuration names,
+    of those in the folder `credentials` beside it, of its identity, of systemd's credentials, of the environment; and
+    what was typed into the configuration where it does not belong."""
+    config = _read(config_path)
+    files = [Path(name) for name in _NAMES_A_FILE.findall(config) if not name.endswith((".crt", "ca.pem"))]
+    folders = [config_path.parent / "credentials", *map(Path, _NAMES_THE_IDENTITY.findall(config)), _IDENTITY]
+    if environment.get("CREDENTIALS_DIRECTORY"):
+        folders.append(Path(environment["CREDENTIALS_DIRECTORY"]))
+    for folder in folders:
+        with suppress(OSError):  # is not there, or not for this user
+            files += sorted(file for file in folder.iterdir() if file.name != "ca.pem")
+    secrets = [value for name, value in environment.items() if _OF_THE_ENVIRONMENT.search(name)]
+    secrets += [value for value in _IS_TYPED_IN.findall(config) if not value.startswith("/")]
+    secrets += [part for login in _LOGIN.findall(config) for part in (login[1], ":".join(login))]
+    secrets += _IN_AN_ADDRESS.findall(config)
+    for file in files:
+        text = _read(file)
+        secrets += _login_in(text) or [text]
+    return secrets
+
+
+def _login_in(text: str) -> list[str]:
+    """Of a credentials file: its password, alone and with the user. The user alone is a word like any other."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return []
+    values = [str(value) for name, value in data.items() if name != "user"]
+    return [form for value in values for form in (value, f"{data.get('user', '')}:{value}")]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 class Redactor:

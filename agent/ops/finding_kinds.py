@@ -281,6 +281,15 @@ KINDS: dict[str, Kind] = {
             "đồng hồ có đúng không? (timedatectl) Nếu đúng thì chứng thư được tạo với giờ sai",
         ),
     ),
+    "cert-name": Kind(
+        "problem",
+        ("{path} is for {is_for}", "{path} là của {is_for}"),
+        ("a certificate for {wanted}, as [box] calls this box", "chứng thư cho {wanted}, đúng tên trong [box]"),
+        (
+            "correct site and id in [box], or enrol this box under its new name: gateway-agent identity enrol",
+            "sửa site và id trong [box], hoặc đăng ký lại với tên mới: gateway-agent identity enrol",
+        ),
+    ),
     "cert-unusable": Kind(
         "problem",
         ("{why}", "{why}"),

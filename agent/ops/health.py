@@ -174,7 +174,7 @@ def pulse_path(outbox_path: Path) -> Path:
 
 
 def read_pulse(path: Path) -> tuple[Health, float] | None:
-    """What the agent said of itself last, and how many seconds ago by the file's time; None if nothing or not whole."""
+    """What the agent said of itself last, and how many seconds ago by the file's time; None if there is none."""
     try:
         age_s = time.time() - path.stat().st_mtime
         return Health.model_validate_json(path.read_bytes()), age_s

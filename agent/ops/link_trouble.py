@@ -7,9 +7,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import datetime
 
-from cryptography import x509
-
-from agent.ops.certificates import SOON_DAYS
+from agent.ops.certificates import SOON_DAYS, days_left
 from agent.ops.findings import Finding, finding
 from agent.uplink import Broker
 from agent.uplink.link import NoAnswer, Refused
@@ -37,7 +35,7 @@ def in_connecting(exc: OSError, broker: Broker, now: datetime) -> Finding:
     if isinstance(exc, ConnectionRefusedError):
         return finding("broker-closed", name, host=broker.host, port=broker.port)
     if isinstance(exc, ConnectionError):
-        return finding("broker-no-mqtt", name, host=broker.host, port=broker.port, why=exc.strerror or exc)
+        return finding("broker-tls", name, why=exc.strerror or exc)
     return finding("broker-no-way", name, host=broker.host, why=exc.strerror or exc)
 
 
@@ -50,18 +48,21 @@ def in_logging_in(exc: Exception, broker: Broker, site: str, box: str) -> Findin
         # Some say so for a wrong password too: the words of the answer show at which step it was.
         kind = "broker-not-authorised" if "subscription" in why else "broker-login"
         return finding(kind, name, why=why, site=site, box=box)
-    alert = next((cause for cause in _causes(exc) if isinstance(cause, ssl.SSLError)), None)
-    if alert is not None:  # TLS 1.3 says only now that it does not take our certificate
-        kind = "broker-cert-of-ours" if _is_about_ours(alert) else "broker-tls"
-        return finding(kind, name, why=alert.reason or alert)
     if (isinstance(exc, NoAnswer) and broker.tls is None) or "CONNECT" in why or "not MQTT" in why:
         return finding("broker-no-mqtt", name, host=broker.host, port=broker.port, why=why)
     return finding("broker-other", name, why=why)
 
 
+def in_delivering(error: str, broker: Broker, site: str, box: str) -> Finding:
+    """error: what the running service's link says while it is connected."""
+    if "not authorised" in error or "refused the subscription" in error:
+        return finding("broker-not-authorised", str(broker), why=error, site=site, box=box)
+    return finding("broker-other", str(broker), why=error)
+
+
 def in_certificate(der: bytes, broker: Broker, now: datetime) -> Iterator[Finding]:
     """Of a broker's certificate that TLS took. With a clock that is not set, TLS does not look at the end of one."""
-    days = (x509.load_der_x509_certificate(der).not_valid_after_utc - now).days
+    days = days_left(der, now)
     if days < 0:
         yield finding("broker-cert-expired", str(broker), now=_short(now))
     elif days < SOON_DAYS:
@@ -82,12 +83,6 @@ def _is_about_ours(exc: ssl.SSLError) -> bool:
     """An alert is what the other side says; these are about the certificate that we showed, or did not."""
     reason = exc.reason or ""
     return "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE", "ACCESS"))
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__
 
 
 def _short(when: datetime) -> str:

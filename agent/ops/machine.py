@@ -55,11 +55,26 @@ def _disk(folder: Path) -> Iterator[Finding]:
         yield finding("disk-no-names", path=folder, free=space.f_favail, wanted=_NAMES)
 
 
-def disk_errors(sysfs: Path) -> Iterator[Finding]:
+def devices(folders: Iterable[Path], sysfs: Path) -> frozenset[str]:
+    """The kernel's names of what the folders are on: "mmcblk0p2", and the whole, "mmcblk0"; of memory there is none."""
+    names = set()
+    for folder in folders:
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        number = there.stat().st_dev
+        device = sysfs / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
+        if device.exists():
+            names.add(device.resolve().name)
+            if (device / "partition").exists():
+                names.add(device.resolve().parent.name)
+            names |= {slave.name for slave in device.glob("slaves/*")}  # of an encrypted or logical volume
+    return frozenset(names)
+
+
+def disk_errors(sysfs: Path, ours: frozenset[str]) -> Iterator[Finding]:
     """What file systems and cards count themselves: no right to the kernel's log is needed for that."""
     for file in sorted(sysfs.glob("fs/ext4/*/errors_count")):
         count = _number(_text(file))
-        if count:
+        if count and file.parent.name in ours:
             yield finding(
                 "disk-errors", where=f"{file.parent.name} (ext4)", why=f"{count} error(s) since it was checked"
             )
@@ -113,15 +128,30 @@ def _message(record: str) -> str:
     return f"[{micro_s / 1e6:12.6f}] {text}" if micro_s is not None else record
 
 
-def in_kernel_log(messages: list[str]) -> Iterator[Finding]:
-    """Of each kind of trouble the last message: it is the one that counts, and a dying card writes thousands."""
+def in_kernel_log(messages: list[str], ours: frozenset[str]) -> Iterator[Finding]:
+    """Of each kind of trouble the last message: it is the one that counts, and a dying card writes thousands.
+
+    ours: the devices that count; what happened to a stick that was pulled out is no trouble of the box.
+    """
     plain = [re.sub(r"^\[ *[\d.]+\] ", "", message) for message in messages]
-    if trouble := [text for text in plain if _DISK_TROUBLE.search(text)]:
+    if trouble := [text for text in plain if _DISK_TROUBLE.search(text) and _is_about(text, ours)]:
         yield finding("disk-errors", where="kernel", why=f"{trouble[-1][:160]} ({len(trouble)})")
     if killed := [text for text in plain if _KILLED.search(text)]:
         yield finding("memory-killed", why=killed[-1][:160])
     if any(_POWER.search(text) for text in plain):
         yield finding("power-was-low")
+
+
+def model(path: Path = Path("/proc/device-tree/model")) -> str | None:
+    """What the board calls itself: "Raspberry Pi 4 Model B Rev 1.4"."""
+    return _text(path).strip("\0") or None
+
+
+def _is_about(message: str, ours: frozenset[str]) -> bool:
+    """mmc0 is the slot of a card: one that has trouble there is ours if anything is on a card."""
+    if message.startswith("mmc"):
+        return any(name.startswith("mmcblk") for name in ours)
+    return any(re.search(rf"\b{re.escape(name)}\b", message) for name in ours)
 
 
 def _text(path: Path) -> str:

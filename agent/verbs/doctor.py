@@ -11,11 +11,9 @@ import argparse
 import json
 import os
 import platform
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -24,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__, app, config, probes
-from agent.camera import read_credentials, wants_evidence
+from agent.camera import wants_evidence
 from agent.clock import EARLIEST_MS, SystemClock
 from agent.config import CameraConfig, Config
 from agent.contract.box import Health, SensorHealth
 from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.ops import certificates, link_trouble, machine, service
-from agent.ops.bundle import GONE, Bundle, Redactor
+from agent.ops.bundle import GONE, Bundle, Redactor, known_secrets
 from agent.ops.findings import Finding, finding, in_order
 from agent.ops.health import pulse_path, read_pulse
 from agent.ops.strain import what_is_wrong
@@ -39,6 +37,7 @@ from agent.outbox.show import Figures, figures
 from agent.secret_file import open_mode
 from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
+from agent.tls import IdentityFolder
 from agent.uplink import Broker, UplinkSettings
 from drivers.base import (
     CameraRefused,
@@ -58,8 +57,6 @@ _AT_ONCE = 4  # cameras and brokers that do not answer are waited for side by si
 _OUTBOX_FULL, _OUTBOX_OLD_H = 0.8, 6.0
 _PULSES = 3  # as many may be missed before the last one counts for nothing
 _LATE_S = 20.0
-_SECRET_NAME = re.compile(r"(?i)pass|secret|token|key|cred|pwd")  # of an environment variable
-_LONG_ENOUGH = 6  # "=1" and "=sub" are no logins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(told: list[Finding], problems: int) -> None:
     for one in told:
-        print(say(f"doctor-{'problem' if one.level == 'problem' else 'note'}", about=one.about, found=one.found))
+        is_problem = one.level == "problem"
+        print(say("doctor-problem" if is_problem else "doctor-note", about=one.about, found=one.found))
         print(say("doctor-wanted", wanted=one.wanted))
         print(say("doctor-todo", todo=one.todo))
     print(say("problems", n=problems) if problems else say("all-fine"))
@@ -181,13 +179,14 @@ class Examination:
         if self.settings is not None:
             folders = [self.settings.outbox.path.parent, self.settings.evidence.path, *folders]
         self.findings += machine.disks(folders)
-        self.findings += machine.disk_errors(this.sysfs)
+        ours = machine.devices(folders, this.sysfs)
+        self.findings += machine.disk_errors(this.sysfs, ours)
         self.findings += machine.memory()
         self.kernel = machine.kernel_log()
         if self.kernel is None:
             self._blind.append("/dev/kmsg")
         else:
-            told = [one for one in machine.in_kernel_log(self.kernel) if one not in self.findings]
+            told = [one for one in machine.in_kernel_log(self.kernel, ours) if one not in self.findings]
             self.findings += told
         self._clock()
 
@@ -228,10 +227,12 @@ class Examination:
                 continue
             if mode is not None:
                 self.findings.append(finding("secret-open", str(path), path=path, mode=mode))
-        for broker in settings.broker:
-            for file in (broker.cert_file, broker.ca_file):
-                if file is not None:
-                    self.findings += certificates.judge_file(file, now)
+        identity = IdentityFolder(settings.box.identity)
+        self.findings += certificates.judge_own(identity.pair, now, f"{settings.box.site}/{settings.box.id}")
+        for file in {broker.cert_file for broker in settings.broker if broker.cert_file}:
+            self.findings += certificates.judge_own(file, now)
+        for file in {identity.ca, *(broker.ca_file for broker in settings.broker if broker.ca_file)}:
+            self.findings += certificates.judge_authorities(file, now)
 
     def _store(self, settings: Config) -> None:
         path = settings.outbox.path
@@ -270,9 +271,14 @@ class Examination:
         if certificate is None:
             yield finding("broker-plain", name)
         else:
-            yield from link_trouble.in_certificate(certificate, broker, now)
+            dated = list(link_trouble.in_certificate(certificate, broker, now))
+            yield from dated
+            if any(one.level == "problem" for one in dated):
+                return
         if self._is_connected_to(name):
-            return  # with some brokers a second connection ends the first
+            # With some brokers a second connection ends the first: the service's word has to do.
+            yield from self._refused_by(broker, uplink)
+            return
         try:
             probes.log_in(broker, uplink)
         except ConfigError as exc:
@@ -281,10 +287,21 @@ class Examination:
             # else the password's file: told among the secrets
         except UplinkDown as exc:
             yield link_trouble.in_logging_in(exc, broker, uplink.site, uplink.box)
+        else:
+            link = self.health.link if self.is_at_work and self.health else None
+            if link is not None and link.state == "down" and link.error and name in link.error:
+                yield link_trouble.in_delivering(link.error, broker, uplink.site, uplink.box)
 
     def _is_connected_to(self, broker: str) -> bool:
         link = self.health.link if self.is_at_work and self.health else None
         return link is not None and link.state == "up" and link.broker == broker
+
+    def _refused_by(self, broker: Broker, uplink: UplinkSettings) -> Iterator[Finding]:
+        """What the broker that the service is connected to does not take, as long as something waits for it."""
+        assert self.health is not None
+        error = self.health.link.error if self.health.link else None
+        if error and self.health.outbox is not None and self.health.outbox.rows:
+            yield link_trouble.in_delivering(error, broker, uplink.site, uplink.box)
 
     def _camera(self, camera: CameraConfig) -> Iterator[Finding]:
         """Tried only if the service does not say that it has pictures."""
@@ -338,6 +355,8 @@ def secret_files(settings: Config) -> list[Path]:
     """Every file with a password or a key that the configuration names, each once."""
     named = [camera.credentials_file for camera in settings.camera]
     named += [settings.uplink.password_file, *(broker.key_file for broker in settings.broker)]
+    pair = IdentityFolder(settings.box.identity).pair
+    named += [pair] if pair.exists() else []
     return list(dict.fromkeys(path for path in named if path is not None))
 
 
@@ -419,7 +438,7 @@ def _taken(output: Output) -> Iterator[Finding]:
 def _write_bundle(seen: Examination, path: Path) -> None:
     """Raises GatewayError if it cannot be written."""
     settings = seen.settings
-    bundle = Bundle(Redactor(known_secrets(settings)))
+    bundle = Bundle(Redactor(known_secrets(seen.config_path)))
     bundle.add("doctor.json", _json(seen.as_json()))
     bundle.add("versions.json", _json(_versions()))
     if settings is not None:
@@ -434,31 +453,6 @@ def _write_bundle(seen: Examination, path: Path) -> None:
     if journal is not None:
         bundle.add("journal.txt", journal)
     bundle.write(path)
-
-
-def known_secrets(settings: Config | None, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Every secret that this box knows of, as far as this user may read it."""
-    secrets = [value for name, value in environment.items() if _SECRET_NAME.search(name)]
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    files = sorted(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
-    if settings is None:
-        return [*secrets, *_read(files)]
-    for camera in settings.camera:
-        # What stands in an address behind a "=" may be a login in a form of the maker's own.
-        secrets += [value for value in re.findall(r"=([^&]+)", camera.source) if len(value) >= _LONG_ENOUGH]
-        try:
-            login = read_credentials(camera)
-        except ConfigError:
-            continue  # told as a finding; what is in the file counts below
-        if login is not None:
-            secrets += [login.password, f"{login.user}:{login.password}"]
-    return [*secrets, *_read([*files, *secret_files(settings)])]
-
-
-def _read(files: Sequence[Path]) -> Iterator[str]:
-    for file in files:
-        with suppress(OSError):
-            yield file.read_text(encoding="utf-8", errors="replace")
 
 
 def without_options(data: Any) -> Any:
@@ -482,7 +476,7 @@ def _versions() -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME") if Path("/etc/os-release").exists() else None,
-        "board": next((text.strip("\0\n") for text in _read([Path("/proc/device-tree/model")])), None),
+        "board": machine.model(),
         "packs": list_packs(),
         "libraries": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
     }

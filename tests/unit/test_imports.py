@@ -28,6 +28,7 @@ MAY: dict[str, set[str]] = {
     "agent.alive": {"agent.clock"},
     "agent.sharpness": set(),
     "agent.durable": set(),
+    "agent.secret_file": set(),
     "agent.memory": {"agent.durable"},
     "agent.raised": {*SEAMS, "agent.durable", "agent.contract"},
     "agent.contract": SEAMS,
@@ -36,6 +37,9 @@ MAY: dict[str, set[str]] = {
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
     "agent.evidence": {*SEAMS, "agent.durable", "agent.sharpness", "agent.contract", "drivers"},
     "agent.outbox": {*SEAMS, "agent.contract"},
+    "agent.tls": {*SEAMS, "agent.secret_file"},
+    "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
+    "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
     # Root's part and the agent's: the latter knows the contract, the former what it replaces.
     "agent.update": {
         *SEAMS,
@@ -46,9 +50,6 @@ MAY: dict[str, set[str]] = {
         "drivers",
         "drivers.inference",
     },
-    "agent.tls": SEAMS,
-    "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
-    "agent.uplink": {*SEAMS, "agent.contract", "agent.outbox", "agent.tls"},
     "agent.config_table": {"agent.contract"},
     "agent.config_sensors": {"agent.config_table", "drivers", "drivers.sensors"},
     "agent.config": {
@@ -83,7 +84,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),
     "iotcore": (),
-    "cryptography": ("agent.identity", "agent.tls"),
+    "cryptography": ("agent.identity", "agent.ops.certificates", "agent.tls", "agent.update.keys"),
     "pymodbus": ("drivers.sensors.modbus_wire",),
     "serial": ("drivers.sensors.serial_port",),
     "pynmea2": ("drivers.sensors.nmea",),
@@ -100,7 +101,6 @@ ONLY: dict[str, tuple[str, ...]] = {
         "agent.update.trust",
         "drivers.inference.pack",
     ),
-    "cryptography": ("agent.update.keys",),
     "pydantic_core": ("agent.config",),
 }
 
