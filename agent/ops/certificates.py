@@ -35,6 +35,11 @@ def judge_authorities(path: Path, now: datetime) -> Iterator[Finding]:
         yield from _judge(max(authorities, key=lambda one: one.not_valid_after_utc), path, now)
 
 
+def days_left(der: bytes, now: datetime) -> int:
+    """Whole days, negative once it has expired."""
+    return (x509.load_der_x509_certificate(der).not_valid_after_utc - now).days
+
+
 def _found(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())

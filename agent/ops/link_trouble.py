@@ -7,9 +7,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import datetime
 
-from cryptography import x509
-
-from agent.ops.certificates import SOON_DAYS
+from agent.ops.certificates import SOON_DAYS, days_left
 from agent.ops.findings import Finding, finding
 from agent.uplink import Broker
 from agent.uplink.link import NoAnswer, Refused
@@ -64,7 +62,7 @@ def in_delivering(error: str, broker: Broker, site: str, box: str) -> Finding:
 
 def in_certificate(der: bytes, broker: Broker, now: datetime) -> Iterator[Finding]:
     """Of a broker's certificate that TLS took. With a clock that is not set, TLS does not look at the end of one."""
-    days = (x509.load_der_x509_certificate(der).not_valid_after_utc - now).days
+    days = days_left(der, now)
     if days < 0:
         yield finding("broker-cert-expired", str(broker), now=_short(now))
     elif days < SOON_DAYS:

@@ -126,7 +126,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: EstService
     timeout = _SILENCE_S
     server_version, sys_version = "gateway-ca", ""
-    protocol_version = "HTTP/1.0"  # one connection, one answer
+    protocol_version = "HTTP/1.1"  # strongSwan's client knows no other
 
     def handle(self) -> None:
         try:
@@ -203,7 +203,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _certificates(self, certificates: list[x509.Certificate], kind: str) -> None:
         der = pkcs7.serialize_certificates(certificates, Encoding.DER)
-        self._say(HTTPStatus.OK, base64.encodebytes(der), kind, {"Content-Transfer-Encoding": "base64"})
+        # In one line, which RFC 8951 allows: strongSwan's client takes a line's end for a part of it.
+        self._say(HTTPStatus.OK, base64.b64encode(der), kind, {"Content-Transfer-Encoding": "base64"})
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         _log.warning("%s: refused: %s", self._what(), words)
@@ -214,6 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self, status: HTTPStatus, content: bytes, kind: str | None = None, more: dict[str, str] | None = None
     ) -> None:
         self.send_response(status)
+        self.send_header("Connection", "close")  # one connection, one answer
         if kind is not None:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))

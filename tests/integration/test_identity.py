@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gc
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.errors import UplinkDown
 from agent.identity import EstServer, Identity, Outcome, Trust, Unusable, Verdict, fingerprint
-from agent.identity.certificate import make_request, new_key
+from agent.identity.certificate import key_pem, make_request, new_key, read_certificates, request_pem
 from agent.tls import IdentityFolder, client_context
 from agent.uplink import Broker
 from agent.uplink.knock import CertificateRefused, knock
@@ -408,6 +409,39 @@ def test_who_stalls_in_the_handshake_holds_up_nobody(serving: City) -> None:
     finally:
         for sock in silent:
             sock.close()
+
+
+PKI = shutil.which("pki")
+
+
+@pytest.mark.skipif(PKI is None, reason="no strongSwan; apt-get install strongswan-pki libstrongswan-standard-plugins")
+def test_a_client_that_others_wrote_enrols_and_renews(serving: City, tmp_path: Path) -> None:
+    """strongSwan's, which is stricter than ours about HTTP and base64."""
+    authorities = [
+        word for name in ("ca.pem", "issuing.crt") for word in ("--cacert", str(serving.folder / "ca" / name))
+    ]
+
+    def pki(verb: str, *arguments: str) -> bytes:
+        command = [str(PKI), verb, "--url", serving.server_url, *arguments, *authorities, "--outform", "pem"]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def asked(name: str) -> list[str]:
+        key = new_key()
+        (tmp_path / f"{name}.key").write_bytes(key_pem(key))
+        (tmp_path / f"{name}.csr").write_bytes(request_pem(make_request(key, "cua-bac/gw-01")))
+        return ["--in", str(tmp_path / f"{name}.csr")]
+
+    pki("--estca", "--caout", str(tmp_path / "got.pem"))
+    token = serving.authority.new_token("cua-bac/gw-01", hours=1, now=utc_now())
+    first = tmp_path / "first.crt"
+    first.write_bytes(pki("--est", *asked("first"), "--userpass", f"gw:{token}"))
+    shown = ["--cert", str(first), "--key", str(tmp_path / "first.key")]
+    second = pki("--est", *asked("second"), *shown)
+    serials = {f"{read_certificates(content)[0].serial_number:x}" for content in (first.read_bytes(), second)}
+    assert serials == {one.serial for one in serving.authority.issued() if one.use == "box"}
+    assert len(serials) == 2
 
 
 # ---- renewal ---------------------------------------------------------------------------------------------------------

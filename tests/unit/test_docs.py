@@ -35,6 +35,7 @@ from agent.config_sensors import (
 )
 from agent.contract.wire import KINDS
 from agent.ops import words
+from agent.ops.finding_kinds import KINDS as FINDINGS
 
 TOP = Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -193,8 +194,21 @@ def test_what_a_technician_reads_is_in_the_handbook_by_its_exact_words(key: str)
         assert f"`{without_forms}`" in HANDBOOK
 
 
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_what_doctor_can_find_is_in_the_handbook_by_its_exact_words(kind: str) -> None:
+    known = FINDINGS[kind]
+    name = f"`{kind}`" + ("<br>a note" if known.level == "note" else "")
+    found, todo = (f"{english}<br>*{vietnamese}*" for english, vietnamese in (known.found, known.todo))
+    assert f"\n| {name} | {found} | {todo} |\n" in HANDBOOK
+
+
+def test_the_handbook_lists_what_doctor_finds_in_the_order_of_importance() -> None:
+    section = HANDBOOK[HANDBOOK.index("### What it can find") :].split("\n##")[0]
+    assert re.findall(r"^\| `([a-z0-9-]+)`", section, re.MULTILINE) == list(FINDINGS)
+
+
 def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program() -> None:
-    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Alerts about sensors")]
+    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Doctor")]
     source = "".join(
         path.read_text(encoding="utf-8") for part in ("agent", "drivers") for path in (TOP / part).rglob("*.py")
     )

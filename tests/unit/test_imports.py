@@ -84,7 +84,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),
     "iotcore": (),
-    "cryptography": ("agent.identity", "agent.tls"),
+    "cryptography": ("agent.identity", "agent.ops.certificates", "agent.tls", "agent.update.keys"),
     "pymodbus": ("drivers.sensors.modbus_wire",),
     "serial": ("drivers.sensors.serial_port",),
     "pynmea2": ("drivers.sensors.nmea",),
@@ -101,7 +101,6 @@ ONLY: dict[str, tuple[str, ...]] = {
         "agent.update.trust",
         "drivers.inference.pack",
     ),
-    "cryptography": ("agent.update.keys",),
     "pydantic_core": ("agent.config",),
 }
 
