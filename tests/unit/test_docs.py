@@ -228,6 +228,41 @@ def test_the_reasons_why_an_update_is_refused_are_words_of_the_program() -> None
     assert [text for text in said if text not in joined] == []
 
 
+# ---- security ------------------------------------------------------------------------------------------------------
+
+SECURITY = (TOP / "provisioning" / "SECURITY.md").read_text(encoding="utf-8")
+# Of ETSI EN 303 645 V2.1.1: how many provisions each of its clauses has.
+PROVISIONS = {1: 5, 2: 3, 3: 16, 4: 4, 5: 8, 6: 9, 7: 2, 8: 3, 9: 3, 10: 1, 11: 4, 12: 3, 13: 1}
+WITHOUT_A_TEST = ("not met: ", "not yet: ", "does not apply: ")
+
+
+def security_rows(heading: str) -> list[list[str]]:
+    """The cells of each row of the table below a heading."""
+    section = SECURITY[SECURITY.index(f"\n## {heading}\n") + 1 :].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in cells] for cells in rows[2:]]
+
+
+ROWS = security_rows("ETSI EN 303 645") + security_rows("QCVN 135:2024/BTTTT")
+
+
+def test_every_provision_and_every_group_has_its_row() -> None:
+    etsi = [row[0].split(" ")[0] for row in security_rows("ETSI EN 303 645")]
+    wanted = [f"5.{clause}-{number}" for clause, most in PROVISIONS.items() for number in range(1, most + 1)]
+    assert etsi == wanted + [f"6-{number}" for number in range(1, 6)]
+    assert [row[0].split(" ")[0] for row in security_rows("QCVN 135:2024/BTTTT")] == [str(n) for n in range(1, 12)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
+def test_a_row_names_tests_that_exist_or_says_what_is_missing(row: list[str]) -> None:
+    _, what, shown_by = row
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", shown_by)
+    assert (named == []) == what.startswith(WITHOUT_A_TEST)
+    assert (named == []) == (shown_by == "")
+    for path, name in named:
+        assert f"\ndef {name}(" in (TOP / path).read_text(encoding="utf-8"), f"{path} has no {name}"
+
+
 # ---- links -----------------------------------------------------------------------------------------------------------
 
 
