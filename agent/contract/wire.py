@@ -247,7 +247,10 @@ def parse(payload: bytes) -> Message:
             late_s=_whole(fields, "late", 0, None) if "late" in fields else None,
         )
         body = {name: value for name, value in fields.items() if name not in _LEDGER_FIELDS}
-        if body.get("kind") not in KINDS:
+        kind = body.get("kind")
+        if not isinstance(kind, str):
+            raise PayloadError(f"field 'kind' is {kind!r:.60}; wanted text")
+        if kind not in KINDS:
             return Message(envelope, None, fields)
         return Message(envelope, _any_body().validate_python(body, extra="ignore"), fields)
     except ValidationError as exc:

@@ -7,6 +7,7 @@ A box is called by its place and its own name, `SITE/BOX`, as the common name of
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -135,7 +136,10 @@ def read_certificates(content: bytes) -> list[Certificate]:
 def read_pkcs7(content: bytes) -> list[Certificate]:
     """Of a certs-only PKCS#7 message in DER, as EST answers. Raises ValueError."""
     try:
-        found = pkcs7.load_der_pkcs7_certificates(content)
+        with warnings.catch_warnings():
+            # OpenSSL, and who builds on it, leaves certificates in the order they came in; strictly that is BER.
+            warnings.filterwarnings("ignore", "PKCS#7 certificates could not be parsed as DER", UserWarning)
+            found = pkcs7.load_der_pkcs7_certificates(content)
     except _UNREADABLE as exc:
         raise ValueError(str(exc)) from exc
     if not found:

@@ -388,11 +388,12 @@ class Uplink:
             state = decode(message.payload)
         except PayloadError:
             return
-        if state.get("online") is not True or state.get("epoch") in self._own_epochs:
+        epoch = state.get("epoch")
+        if state.get("online") is not True or not isinstance(epoch, int) or epoch in self._own_epochs:
             return
         self._rival_seen += 1
         words = (
-            f"another box says it is {self._settings.site}/{self._settings.box} (epoch {state.get('epoch')}, "
+            f"another box says it is {self._settings.site}/{self._settings.box} (epoch {epoch}, "
             f"boot id {state.get('boot_id')}); two boxes with one configuration?"
         )
         self._delivery.counts.error = words

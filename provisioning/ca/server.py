@@ -30,7 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from agent.durable import write_private
-from agent.identity.certificate import pem
+from agent.identity.certificate import pem, renewal_is_due
 from provisioning.ca.authority import Authority, CaError, Refused, read_request
 
 _log = logging.getLogger(__name__)
@@ -81,16 +81,18 @@ class EstService(http.server.ThreadingHTTPServer):
 
     def _certify_itself(self) -> None:
         pair = self.authority.server(self._names, now=self.now(), days=_OWN_DAYS)
+        self._own = pair.certificate
         with tempfile.TemporaryDirectory(dir=self.authority.folder) as folder:  # ssl reads files only
             file = Path(folder) / "own.pem"
             write_private(file, pair.pem())
             self.context.load_cert_chain(file)
 
     def service_actions(self) -> None:
-        """Between requests: a day later the revocation list and our own certificate are made anew."""
+        """Between requests: a day later the revocation list is made anew, and our own certificate if it is time."""
         if time.monotonic() - self._refreshed_s >= _REFRESH_S:
             self._refreshed_s = time.monotonic()
-            self._certify_itself()
+            if renewal_is_due(self._own, self.now()):
+                self._certify_itself()
             self.authority.write_crl(now=self.now())
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
@@ -126,7 +128,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: EstService
     timeout = _SILENCE_S
     server_version, sys_version = "gateway-ca", ""
-    protocol_version = "HTTP/1.0"  # one connection, one answer
+    protocol_version = "HTTP/1.1"  # strongSwan's client knows no other
 
     def handle(self) -> None:
         try:
@@ -203,7 +205,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _certificates(self, certificates: list[x509.Certificate], kind: str) -> None:
         der = pkcs7.serialize_certificates(certificates, Encoding.DER)
-        self._say(HTTPStatus.OK, base64.encodebytes(der), kind, {"Content-Transfer-Encoding": "base64"})
+        # In one line, which RFC 8951 allows: strongSwan's client takes a line's end for a part of it.
+        self._say(HTTPStatus.OK, base64.b64encode(der), kind, {"Content-Transfer-Encoding": "base64"})
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         _log.warning("%s: refused: %s", self._what(), words)
@@ -214,6 +217,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self, status: HTTPStatus, content: bytes, kind: str | None = None, more: dict[str, str] | None = None
     ) -> None:
         self.send_response(status)
+        self.send_header("Connection", "close")  # one connection, one answer
         if kind is not None:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))

@@ -53,7 +53,7 @@ class Rig:
         with ExitStack() as stack:
             self.control.mkdir(parents=True)
             (self.folder / "journal").mkdir()
-            self.shim = _shim(self.folder)
+            self.shim = clock_shim(self.folder)
             self.boot()
             stack.enter_context(self.disk)
             stack.enter_context(self.broker)
@@ -206,7 +206,7 @@ class Rig:
         return left
 
 
-def _shim(folder: Path) -> Path | None:
+def clock_shim(folder: Path) -> Path | None:
     """The library that makes syncs fail and clocks jump; None without a compiler."""
     if shutil.which("gcc") is None:
         return None

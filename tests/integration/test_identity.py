@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gc
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,14 +20,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from agent.clock import machine_clock_is_set
 from agent.errors import UplinkDown
 from agent.identity import EstServer, Identity, Outcome, Trust, Unusable, Verdict, fingerprint
-from agent.identity.certificate import make_request, new_key
+from agent.identity.certificate import key_pem, make_request, new_key, read_certificates, request_pem
 from agent.tls import IdentityFolder, client_context
 from agent.uplink import Broker
 from agent.uplink.knock import CertificateRefused, knock
 from agent.uplink.link import Link, Will
 from agent.uplink.subscriber import Subscriber
+from tests.fault.rig import clock_shim
 from tests.support.city import City, CityBroker, utc_now
 from tests.support.command import Agent, gateway_agent, write_config
 from tests.support.consumer import Consumer, eventually
@@ -63,6 +66,14 @@ def serving(city: City) -> Iterator[City]:
 def broker(city: City) -> Iterator[CityBroker]:
     with city.broker() as broker:
         yield broker
+
+
+def own_config(folder: Path, source: Path, *, camera: str = "", broker: str = "") -> Path:
+    """With TLS, and the identity in the folder."""
+    config = write_config(folder, source, camera=camera, broker=broker)
+    text = config.read_text().replace("[box]", f'[box]\nidentity = "{folder / "identity"}"', 1)
+    config.write_text(text.replace("tls = false\n", ""))
+    return config
 
 
 def answer(broker: Broker, topic: str) -> int:
@@ -400,6 +411,27 @@ def test_a_request_without_a_good_token_is_refused(serving: City, headers: str, 
     assert [one for one in serving.authority.issued() if one.use == "box"] == []
 
 
+def test_every_day_the_list_is_made_anew_and_the_servers_certificate_when_it_is_time(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning.ca.server._REFRESH_S", 0.0)
+    crl = city.folder / "ca" / "crl.pem"
+
+    def own() -> int:
+        return len([one for one in city.authority.issued() if one.use == "server"])
+
+    city.ago = timedelta(days=50)
+    with city.serving():
+        first = crl.read_bytes()
+        assert eventually(lambda: crl.read_bytes() != first)
+        assert own() == 1
+        city.ago = timedelta(days=-11)
+        assert eventually(lambda: own() == 2)
+        city.ago = timedelta()
+        city.enrolled("cua-bac/gw-01")
+    assert [path.name for path in (city.folder / "ca").iterdir() if path.is_dir()] == []
+
+
 def test_who_stalls_in_the_handshake_holds_up_nobody(serving: City) -> None:
     port = int(serving.server_url.rpartition(":")[2])
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
@@ -408,6 +440,39 @@ def test_who_stalls_in_the_handshake_holds_up_nobody(serving: City) -> None:
     finally:
         for sock in silent:
             sock.close()
+
+
+PKI = shutil.which("pki")
+
+
+@pytest.mark.skipif(PKI is None, reason="no strongSwan; apt-get install strongswan-pki libstrongswan-standard-plugins")
+def test_a_client_that_others_wrote_enrols_and_renews(serving: City, tmp_path: Path) -> None:
+    """strongSwan's, which is stricter than ours about HTTP and base64."""
+    authorities = [
+        word for name in ("ca.pem", "issuing.crt") for word in ("--cacert", str(serving.folder / "ca" / name))
+    ]
+
+    def pki(verb: str, *arguments: str) -> bytes:
+        command = [str(PKI), verb, "--url", serving.server_url, *arguments, *authorities, "--outform", "pem"]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def asked(name: str) -> list[str]:
+        key = new_key()
+        (tmp_path / f"{name}.key").write_bytes(key_pem(key))
+        (tmp_path / f"{name}.csr").write_bytes(request_pem(make_request(key, "cua-bac/gw-01")))
+        return ["--in", str(tmp_path / f"{name}.csr")]
+
+    pki("--estca", "--caout", str(tmp_path / "got.pem"))
+    token = serving.authority.new_token("cua-bac/gw-01", hours=1, now=utc_now())
+    first = tmp_path / "first.crt"
+    first.write_bytes(pki("--est", *asked("first"), "--userpass", f"gw:{token}"))
+    shown = ["--cert", str(first), "--key", str(tmp_path / "first.key")]
+    second = pki("--est", *asked("second"), *shown)
+    serials = {f"{read_certificates(content)[0].serial_number:x}" for content in (first.read_bytes(), second)}
+    assert serials == {one.serial for one in serving.authority.issued() if one.use == "box"}
+    assert len(serials) == 2
 
 
 # ---- renewal ---------------------------------------------------------------------------------------------------------
@@ -540,6 +605,35 @@ def test_a_box_whose_clock_is_unset_renews_by_the_authoritys(serving: City, cloc
     assert box.renew(accepts) is (Outcome.NOT_DUE if clock_is_set else Outcome.RENEWED)
 
 
+@pytest.mark.skipif(machine_clock_is_set(), reason="this machine's clock is set, and no process believes otherwise")
+def test_a_box_that_believes_it_is_1970_enrols_reports_and_does_not_take_an_expired_broker(
+    serving: City, broker: CityBroker, tmp_path: Path
+) -> None:
+    """The verb and the agent as processes of their own, whose wall clock stands at the beginning of 1970."""
+    shim = clock_shim(tmp_path)
+    if shim is None:
+        pytest.skip("no compiler; apt-get install gcc libc6-dev")
+    (tmp_path / "clock-offset-s").write_text(str(86400 - int(utc_now().timestamp())))
+    in_1970 = {"LD_PRELOAD": str(shim), "FAULT_CONTROL": str(tmp_path)}
+    clip = write_traffic(tmp_path / "traffic.mp4", 2)
+    config = own_config(tmp_path, clip, camera="loop = true", broker=f'host = "localhost"\nport = {broker.port}\n')
+    token = tmp_path / "token"
+    token.write_text(serving.authority.new_token("test/gw", hours=1, now=utc_now()))
+    enrol = ("--server", serving.server_url, "--ca", serving.ca, "--token-file", token)
+    done = gateway_agent("identity", "enrol", "--config", config, *enrol, **in_1970)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"until {utc_now() + timedelta(days=365):%Y}" in done.stdout
+    done = gateway_agent("identity", "renew", "--config", config, **in_1970)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not yet time to renew" in done.stdout
+    with Consumer(serving.ioc(broker)) as ioc, Agent(config, **in_1970) as agent:
+        assert eventually(lambda: any(m["kind"] == "crossing" for m in list(ioc.messages)), 60)
+        stale = serving.authority.server(["localhost"], now=utc_now() - timedelta(days=900))
+        broker.show(stale)
+        broker.restart()
+        assert eventually(lambda: "certificate was not accepted: certificate has expired" in agent.log(), 60)
+
+
 # ---- the whole way ---------------------------------------------------------------------------------------------------
 
 
@@ -547,22 +641,19 @@ def test_the_agent_enrols_connects_renews_and_connects_with_the_new_one(
     serving: City, broker: CityBroker, tmp_path: Path
 ) -> None:
     clip = write_traffic(tmp_path / "traffic.mp4", 2)
-    lines = f'host = "localhost"\nport = {broker.port}\n'
-    config = write_config(tmp_path, clip, camera="loop = true", broker=lines)
-    identity = tmp_path / "identity"
-    text = config.read_text().replace("[box]", f'[box]\nidentity = "{identity}"', 1)
-    config.write_text(text.replace("tls = false\n", ""))
+    config = own_config(tmp_path, clip, camera="loop = true", broker=f'host = "localhost"\nport = {broker.port}\n')
     serving.ago = timedelta(days=250)
     token = tmp_path / "token"
     token.write_text(serving.authority.new_token("test/gw", hours=1, now=serving.now()))
     root = fingerprint(serving.authority.root)
     enrol = ("--server", serving.server_url, "--fingerprint", root, "--token-file", token)
-    done = gateway_agent("identity", "enrol", "--config", config, *enrol)
-    assert (done.returncode, done.stderr) == (0, "")
-    serving.ago = timedelta()
-    first = Identity(identity, "test/gw").pair()
-    assert first is not None
-    with Consumer(serving.ioc(broker)) as ioc, Agent(config):
+    with Consumer(serving.ioc(broker)) as ioc, Agent(config) as agent:
+        assert eventually(lambda: "the broker's certificate was not accepted" in agent.log(), 60)
+        done = gateway_agent("identity", "enrol", "--config", config, *enrol)
+        assert (done.returncode, done.stderr) == (0, "")
+        serving.ago = timedelta()
+        first = Identity(tmp_path / "identity", "test/gw").pair()
+        assert first is not None
         assert eventually(lambda: any(m["kind"] == "crossing" for m in list(ioc.messages)), 60)
         done = gateway_agent("identity", "renew", "--config", config)
         assert (done.returncode, done.stderr) == (0, "")
@@ -593,8 +684,7 @@ def test_the_authority_by_its_own_commands(tmp_path: Path) -> None:
     ca("client", "ioc", "--out", tmp_path / "ioc")
     token = tmp_path / "token"
     token.write_text(ca("token", "test/gw").splitlines()[0])
-    config = write_config(tmp_path, tmp_path / "absent.mp4")
-    config.write_text(config.read_text().replace("[box]", f'[box]\nidentity = "{tmp_path / "identity"}"', 1))
+    config = own_config(tmp_path, tmp_path / "absent.mp4")
     with subprocess.Popen(
         [
             sys.executable,
@@ -633,8 +723,7 @@ def test_the_authority_by_its_own_commands(tmp_path: Path) -> None:
 
 
 def test_a_box_without_a_network_is_certified_by_file(city: City, tmp_path: Path) -> None:
-    config = write_config(tmp_path, tmp_path / "absent.mp4")
-    config.write_text(config.read_text().replace("[box]", f'[box]\nidentity = "{tmp_path / "identity"}"', 1))
+    config = own_config(tmp_path, tmp_path / "absent.mp4")
     request, certificate = tmp_path / "box.csr", tmp_path / "box.crt"
     done = gateway_agent("identity", "request", "--config", config, "--request", request)
     assert (done.returncode, done.stderr) == (0, "")

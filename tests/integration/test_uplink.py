@@ -164,6 +164,20 @@ def test_a_box_with_a_new_store_is_not_taken_for_another(
     assert link.status().connects == 1
 
 
+def test_nonsense_in_its_own_name_does_not_stop_a_box(broker: Mosquitto, outbox: Outbox, uplink: Starter) -> None:
+    link = uplink(broker.port)
+    assert eventually(lambda: link.status().broker is not None)
+    stranger = Link(at(broker), client_id="stranger")
+    stranger.open()
+    for state in ({"online": True, "epoch": {"of": 1}}, {"online": True, "epoch": [1]}, {"online": True}):
+        stranger.publish("gw/v1/site/box/state", pack(state, "json"), retain=True)
+    stranger.close(polite=True)
+    outbox.put(crossing(1))
+    assert link.drain(10)
+    assert link.status().broker is not None
+    assert link.status().last_error is None
+
+
 def test_a_box_says_hello_goodbye_and_the_broker_speaks_for_it_when_it_vanishes(
     broker: Mosquitto, outbox: Outbox, uplink: Starter
 ) -> None:

@@ -99,8 +99,7 @@ class CityBroker(Mosquitto):
     def __init__(self, folder: Path, city: City, pair: Pair) -> None:
         super().__init__(folder)
         self._city = city
-        (folder / "server.key").write_bytes(pair.pem())
-        (folder / "server.crt").write_bytes(pem(pair.certificates))
+        self.show(pair)
         (folder / "ca.pem").write_bytes(city.ca.read_bytes())
         (folder / "acl").write_bytes((TEMPLATES / "acl").read_bytes())
         shipped = (TEMPLATES / "mosquitto.conf").read_text(encoding="utf-8")
@@ -113,6 +112,11 @@ class CityBroker(Mosquitto):
         ours = [line for line in self._config.read_text().splitlines() if line.startswith(("user ", "log_"))]
         self._config.write_text("\n".join([*ours, shipped]))
         self.take_crl()
+
+    def show(self, pair: Pair) -> None:
+        """As its own certificate, from the next start on."""
+        (self.folder / "server.key").write_bytes(pair.pem())
+        (self.folder / "server.crt").write_bytes(pem(pair.certificates))
 
     def take_crl(self) -> None:
         (self.folder / "crl.pem").write_bytes((self._city.folder / "ca" / "crl.pem").read_bytes())

@@ -115,6 +115,9 @@ def test_a_cbor_number_of_a_newer_table_does_not_hide_the_rest() -> None:
         pytest.param(b"\xa9\x00\x1a", "cannot be read", id="CBOR cut short"),
         pytest.param(b'{"seq":1}', "ledger field 'epoch' is None", id="no ledger"),
         pytest.param(b'{"epoch":1,"seq":0,"time":1,"up":1}', "'seq' is 0; wanted a whole number from 1", id="seq 0"),
+        pytest.param(
+            b'{"epoch":1,"seq":1,"time":1,"up":1,"kind":{"of":1}}', "'kind' is .*wanted text", id="kind: no text"
+        ),
         pytest.param(b'{"epoch":true,"seq":1,"time":1,"up":1}', "'epoch' is True", id="a truth value as a number"),
         pytest.param(
             b'{"epoch":1,"seq":1,"time":1,"up":1,"kind":"gap","stream":"count","first":1,"last":1,"reason":"whim"}',

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -132,6 +134,14 @@ def test_an_answer_is_pkcs7_in_base64_with_or_without_line_ends(city: Authority)
     der = pkcs7.serialize_certificates([city.issuing, city.root], Encoding.DER)
     for body in (base64.b64encode(der), base64.encodebytes(der), base64.encodebytes(der).replace(b"\n", b"\r\n")):
         assert {fingerprint(one) for one in read_answer(body)} == {fingerprint(city.root), fingerprint(city.issuing)}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl; apt-get install openssl")
+def test_an_answer_that_others_made_is_read(city: Authority) -> None:
+    """OpenSSL's, which leaves the certificates in the order they came in."""
+    command = ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", "-outform", "DER"]
+    made = subprocess.run(command, input=pem([city.issuing, city.root]), capture_output=True, check=True)
+    assert read_answer(base64.encodebytes(made.stdout)) == [city.issuing, city.root]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"AAAA", b"MAA=", b"\xff\xfe", b"MIIB" * 200])
