@@ -56,7 +56,8 @@ usage() {
                        answers to what would be asked; also GATEWAY_SITE, GATEWAY_BOX, GATEWAY_BROKER, GATEWAY_CA and
                        GATEWAY_CAMERA. Used only where there is no configuration yet
   --credentials DIR    logins of cameras, one file each, copied to $ETC/credentials
-  --card DIR           what the city's authority made for this box (python -m provisioning.ca): gateway.toml, ca.pem, token
+  --card DIR           what the city's authority made for this box (python -m provisioning.ca): gateway.toml, used where
+                       there is no configuration yet, ca.pem, token, server
   --enrol URL          the authority's EST server, with --token-file FILE, and --ca FILE or --fingerprint SHA256
   --trust FILE         keys that may sign updates (default: those in the bundle)
   --no-start           install and check, do not start the service
@@ -79,7 +80,8 @@ Exit codes: 0 all fine, 1 a problem, 64 wrong usage, 78 wrong configuration." \
                        câu trả lời cho các câu hỏi; cũng có thể đặt GATEWAY_SITE, GATEWAY_BOX, GATEWAY_BROKER, GATEWAY_CA
                        và GATEWAY_CAMERA. Chỉ dùng khi chưa có cấu hình
   --credentials THƯMỤC thông tin đăng nhập của máy quay, mỗi máy một tệp, chép vào $ETC/credentials
-  --card THƯMỤC        những gì CA của thành phố tạo cho thiết bị này (python -m provisioning.ca): gateway.toml, ca.pem, token
+  --card THƯMỤC        những gì CA của thành phố tạo cho thiết bị này (python -m provisioning.ca): gateway.toml, dùng khi
+                       chưa có cấu hình, ca.pem, token, server
   --enrol URL          máy chủ EST của CA, kèm --token-file TỆP, và --ca TỆP hoặc --fingerprint SHA256
   --trust TỆP          khóa được phép ký bản cập nhật (mặc định: khóa trong gói)
   --no-start           cài và kiểm tra, không khởi động dịch vụ
@@ -327,7 +329,9 @@ make_release() { # The mark comes last: without it, what a power cut left is mad
     sync "$release/.installed"
 }
 
-destination() { # Where a file of the release's systemd/ belongs; nothing for one that is used where it is.
+# Where a file of the release's systemd/ belongs; nothing for one that is used where it is. An update of the agent knows
+# it too (agent/update/units.py), and keeps the same list.
+destination() {
   case "$1" in
     *.service | *.timer | *.path | *.socket) echo "$UNITS/$1" ;;
     sysusers.conf) echo "/usr/lib/sysusers.d/$NAME.conf" ;;
@@ -420,7 +424,9 @@ configuration() { # Which it is, and that it is right; written further down, whe
   if [ -n "$given_config" ]; then
     wanted_config=$given_config
   elif [ -e "$CONFIG" ] || [ -n "$dry" ]; then
-    wanted_config=$CONFIG
+    wanted_config=$CONFIG # not the card's: lines may have been drawn since
+  elif [ -n "$card" ]; then
+    wanted_config=$card/gateway.toml
   else
     ask_configuration
     wanted_config=$work/gateway.toml
@@ -495,7 +501,16 @@ secrets() {
   copy_each "$credentials" "$ETC/credentials" 600 "$NAME:$NAME" "camera logins" "thông tin đăng nhập máy quay"
   copy_each "$ca" "$ETC/ca.pem" 644 root:root "authority of the broker" "CA của máy chủ MQTT"
   [ -n "$trust" ] || [ ! -e "$from/trust.toml" ] || trust=$from/trust.toml
-  copy_each "$trust" "$ETC/trust.toml" 644 root:root "keys that may sign updates" "khóa được phép ký bản cập nhật"
+  if [ -n "$trust" ] && [ -e "$ETC/trust.toml" ] && [ "$(version_of "$trust")" -lt "$(version_of "$ETC/trust.toml")" ]; then
+    line ok "keys that may sign updates: those on the box are newer, and stay" "khóa được phép ký bản cập nhật: khóa trên thiết bị mới hơn, được giữ lại"
+  else
+    copy_each "$trust" "$ETC/trust.toml" 644 root:root "keys that may sign updates" "khóa được phép ký bản cập nhật"
+  fi
+}
+
+version_of() { # of a trust.toml; 0 if it has none
+  version_found=$(sed -n 's/^version *= *\([0-9]\{1,9\}\).*/\1/p' "$1" | head -n 1)
+  echo "${version_found:-0}"
 }
 
 enrol() { # The key is made on the box and stays there; the token is good once.
@@ -505,7 +520,17 @@ enrol() { # The key is made on the box and stays there; the token is good once.
     line ok "identity: $who" "định danh: $who"
     return
   fi
-  do_step "identity: certificate from $enrol" "định danh: chứng thư từ $enrol" get_certificate
+  changed
+  if [ -n "$dry" ]; then
+    line would "identity: certificate from $enrol" "định danh: chứng thư từ $enrol"
+  elif get_certificate >"$work/log" 2>&1; then
+    line "done" "identity: certificate from $enrol" "định danh: chứng thư từ $enrol"
+  else
+    # On a mast there may be no network yet: the box watches and stores all the same.
+    sed 's/^/           /' "$work/log"
+    line PROBLEM "identity: no certificate; run this again when the authority can be reached" \
+      "định danh: chưa có chứng thư; hãy chạy lại khi kết nối được nơi cấp"
+  fi
 }
 
 get_certificate() {
@@ -513,10 +538,10 @@ get_certificate() {
   set -- --server "$enrol" --token-file "$DATA/.token"
   [ -z "$ca" ] || set -- "$@" --ca "$ETC/ca.pem"
   [ -z "$fingerprint" ] || set -- "$@" --fingerprint "$fingerprint"
-  code=0
-  as_agent "$LINK" identity enrol --config "$CONFIG" "$@" || code=$?
+  enrolled=0
+  as_agent "$LINK" identity enrol --config "$CONFIG" "$@" || enrolled=$?
   rm -f "$DATA/.token"
-  return "$code"
+  return "$enrolled"
 }
 
 copy_each() { # copy_each FROM TO MODE OWNER ENGLISH VIETNAMESE: a file, or the files of a folder, where they differ
@@ -570,6 +595,15 @@ settle() { # It runs: from now on it is what an update falls back to. What no li
   [ "$proven" != "releases/$version" ] || return 0
   [ -z "$proven" ] || replace_link "$proven" "$OPT/previous"
   agent update --config "$CONFIG" adopt "$version"
+}
+
+edited_since() { # Somebody has changed the configuration where it is, and the service has not read it yet.
+  if [ "$changes" -gt 0 ] || ! is_active; then return; fi
+  since=$(systemctl show --property=ActiveEnterTimestamp --value --timestamp=unix "$NAME.service")
+  if [ "$(stat -c %Y "$CONFIG" 2>/dev/null || echo 0)" -gt "${since#@}" ]; then
+    do_step "configuration: newer than the service, which is started anew" \
+      "cấu hình: mới hơn dịch vụ, dịch vụ sẽ được khởi động lại" true
+  fi
 }
 
 check_box() { # The cameras are free for it: the service is not running, or is stopped for what has changed.
@@ -663,6 +697,7 @@ install_all() {
   secrets
   switch
   enrol
+  edited_since
   check_box
   start
   if [ -n "$dry" ]; then
@@ -780,7 +815,7 @@ read_card() { # What the city's authority wrote for one box: a folder.
   [ -n "$card" ] || return 0
   [ -e "$card/gateway.toml" ] && [ -e "$card/token" ] ||
     fail "--card $card: wanted a folder with gateway.toml, ca.pem and token" "--card $card: cần thư mục có gateway.toml, ca.pem và token" 64
-  : "${given_config:=$card/gateway.toml}" "${token_file:=$card/token}" "${ca:=$card/ca.pem}"
+  : "${token_file:=$card/token}" "${ca:=$card/ca.pem}"
   [ -n "$enrol" ] || [ ! -e "$card/server" ] || enrol=$(cat "$card/server")
 }
 

@@ -74,7 +74,7 @@ class City:
         self._ca("fleet", *out, *besides, str(self._folder / "fleet.csv"))
 
     def new_token(self) -> str:
-        return self._ca("token", _NAME).split()[-1]
+        return self._ca("token", _NAME).splitlines()[0]
 
     def _ca(self, *words: str) -> str:
         command = [sys.executable, "-m", "provisioning.ca", "--folder", str(self._folder / "ca"), *words]

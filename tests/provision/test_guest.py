@@ -135,6 +135,29 @@ def test_a_second_run_changes_nothing(box: Box) -> None:
     assert box.main_pid() == pid, "the service was started anew"
 
 
+def test_what_was_drawn_on_the_spot_stays_and_is_read_when_it_is_run_again_with_the_card(box: Box) -> None:
+    config, pid = box.root / "etc/gateway-agent/gateway.toml", box.main_pid()
+    drawn = config.read_text().replace('id = "gate"', 'id = "gate"\n  anchor = "center"')
+    time.sleep(1.1)  # whole seconds are compared
+    config.write_text(drawn)
+    said = box.provision(*INSTALL)
+    assert said.code == 0, said
+    assert config.read_text() == drawn
+    assert "newer than the service" in said.words
+    assert box.main_pid() != pid
+    assert set(box.provision(*INSTALL).steps) == {"ok"}
+
+
+def test_an_older_list_of_keys_does_not_replace_a_newer_one(box: Box, folder: Path) -> None:
+    keys = box.root / "etc/gateway-agent/trust.toml"
+    for version, kept in ((3, 3), (2, 3), (4, 4)):
+        (folder / "trust.toml").write_text(f"version = {version}\n")
+        said = box.provision(*INSTALL, "--trust", box.carry(folder / "trust.toml", "trust.toml"))
+        assert said.code == 0, said
+        assert keys.read_text() == f"version = {kept}\n"
+    assert box.run("stat", "-c", "%a %U:%G", "/etc/gateway-agent/trust.toml").strip() == "644 root:root"
+
+
 def test_it_speaks_vietnamese(box: Box) -> None:
     said = box.provision(*INSTALL, language="vi_VN.UTF-8")
     assert said.code == 0
@@ -210,6 +233,7 @@ def test_a_factory_reset_forgets_the_place_and_keeps_the_installation(box: Box, 
     spent = box.provision("--offline", "/media/second.bundle", "--card", "/media/card")
     assert spent.code == 1, "a token was good twice"
     assert "the authority refuses" in spent.words
+    assert box.show("ActiveState") == "active", "without a certificate it watches and stores"
     (box.root / "etc/gateway-agent/gateway.toml").unlink()
 
 

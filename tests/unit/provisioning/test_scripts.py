@@ -18,6 +18,8 @@ from types import ModuleType
 
 import pytest
 
+from agent.update import units
+
 TOP = Path(__file__).resolve().parents[3]
 PROVISIONING = TOP / "provisioning"
 SCRIPT = PROVISIONING / "provision.sh"
@@ -145,6 +147,21 @@ def test_every_sentence_that_is_said_is_said_in_two_languages() -> None:
     assert [
         english for english, vietnamese in said if not vietnamese and english not in ('"$english"', '"$1 [y/N]"')
     ] == []
+
+
+def test_an_update_puts_each_file_where_provisioning_does() -> None:
+    (function,) = re.findall(
+        r"^destination\(\) \{\n.*?^\}\n", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    head = "NAME=gateway-agent\nUNITS=/etc/systemd/system\n"
+    names = sorted(path.name for path in (TOP / "systemd").iterdir())
+    calls = "".join(f"echo {name}=$(destination {name})\n" for name in names)
+    done = subprocess.run(["sh", "-c", head + function + calls], capture_output=True, text=True, check=True)
+    theirs = {name: units._destination(name) for name in names}
+    assert sum(place is not None for place in theirs.values()) > 10
+    assert dict(line.split("=") for line in done.stdout.splitlines()) == {
+        name: f"/{place}" if place else "" for name, place in theirs.items()
+    }
 
 
 # ---- options ---------------------------------------------------------------------------------------------------------
