@@ -40,6 +40,15 @@ class IdentityFolder:
     def ca(self) -> Path:
         return self.path / "ca.pem"
 
+    def has(self, file: Path) -> bool:
+        """Raises ConfigError for a user who may not look: to go on without would end in riddles."""
+        try:
+            return file.exists()
+        except PermissionError as exc:
+            raise ConfigError(
+                f"{file}: this user may not look there; use the service's user (sudo -u gateway-agent …) or sudo"
+            ) from exc
+
 
 def client_context(
     ca: Path | str | None, *, certificate: Path | None = None, key: Path | None = None
@@ -77,7 +86,7 @@ def why_over(sock: ssl.SSLSocket, certificate: Path | None = None) -> str | None
 
     With a clock that is set OpenSSL has looked. certificate: our own, which tells a time that is over.
     """
-    if machine_clock_is_set():
+    if not sock.context.verify_flags & _NO_CHECK_TIME:
         return None
     peer = sock.getpeercert()
     end = str(peer["notAfter"]) if peer else ""
@@ -98,8 +107,8 @@ def known_to_be_over_s(certificate: Path | None) -> float:
         from cryptography import x509
 
         try:
-            ours = x509.load_pem_x509_certificates(certificate.read_bytes())
-        except (OSError, ValueError):
-            return known_s  # missing or damaged: whoever uses it says so
-        known_s = max(known_s, ours[0].not_valid_before_utc.timestamp())
+            ours = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+            known_s = max(known_s, ours.not_valid_before_utc.timestamp())
+        except (OSError, ValueError, x509.InvalidVersion):
+            pass  # missing or damaged: whoever uses it says so
     return known_s

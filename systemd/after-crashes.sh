@@ -1,7 +1,7 @@
 #!/bin/sh
 # Wait before a start, the longer the more often the agent has crashed of late: not after the first crash, then 2, 4, 8 …
 # seconds, at most two minutes. Half an hour later a crash is forgotten. Run by gateway-agent.service alone:
-#   after-crashes.sh note    after an end: remember it, if it was a bad one ($SERVICE_RESULT, set by systemd)
+#   after-crashes.sh note    after an end ($SERVICE_RESULT, set by systemd): remember a bad one, a good one ends the list
 #   after-crashes.sh wait    before a start; whoever ends the waiting (systemctl restart) begins anew, without one
 set -eu
 
@@ -25,7 +25,8 @@ recent() {
 }
 
 note() {
-  [ "${SERVICE_RESULT:-success}" != success ] || return 0
+  # Stopped by somebody, who may have mended it: what was before is over.
+  [ "${SERVICE_RESULT:-success}" != success ] || { rm -f "$record"; return; }
   { recent; now_s; } | tail -n 20 >"$record.new"
   mv "$record.new" "$record"
 }

@@ -272,7 +272,7 @@ class BoxUpdate(Body):
 
     kind: Literal["box-update"] = "box-update"
     result: Literal["accepted", "refused", "confirmed", "rolled-back"] = Field(
-        description="accepted: it is whole, rightly signed and installed, and now being tried; confirmed: it works; "
+        description="accepted: it is whole, rightly signed, runs, and must now prove itself; confirmed: it works; "
         "rolled-back: it did not, and what was before works again; refused: nothing was changed"
     )
     severity: Severity

@@ -28,23 +28,28 @@ _KILLED = re.compile(r"Out of memory: Killed process|Memory cgroup out of memory
 _POWER = re.compile(r"Under-?voltage detected", re.IGNORECASE)
 
 
-def disks(folders: Iterable[Path]) -> Iterator[Finding]:
-    """folders: that are written; one that is not there counts as the nearest above it. Each disk is told once."""
+def disks(written: Iterable[Path], others: Iterable[Path] = ()) -> Iterator[Finding]:
+    """written: folders that the agent must be able to write; others may be read-only, as a root that is meant to be so,
+    or as all but a few folders are in a sandbox.
+
+    A folder that is not there counts as the nearest above it. Each disk is told once.
+    """
     seen = set()
-    for folder in folders:
+    for folder, is_written in [*((one, True) for one in written), *((one, False) for one in others)]:
         there = next(one for one in (folder, *folder.parents) if one.exists())
         device = there.stat().st_dev
         if device in seen:
             continue
         seen.add(device)
-        yield from _disk(there)
+        yield from _disk(there, is_written)
 
 
-def _disk(folder: Path) -> Iterator[Finding]:
+def _disk(folder: Path, is_written: bool) -> Iterator[Finding]:
     space = os.statvfs(folder)
-    if space.f_flag & os.ST_RDONLY:
-        yield finding("disk-readonly", path=folder)
-        return  # then it does not fill either
+    if space.f_flag & os.ST_RDONLY:  # then it does not fill either
+        if is_written:
+            yield finding("disk-readonly", path=folder)
+        return
     whole_mb = space.f_blocks * space.f_frsize / 1e6
     free_mb = space.f_bavail * space.f_frsize / 1e6
     wanted_mb = min(max(whole_mb * _ENOUGH_OF_DISK, _LEAST_MB), _MOST_MB)

@@ -217,10 +217,7 @@ class Machine:
         if not slot.is_tried:
             self._enter("confirmed", job)
             return
-        before = proof.baseline(self._pulse())
-        told = self._state.with_report(self._time_ms(), "accepted", job, job.doubt)
-        self._save(replace(told, phase="trying", job=replace(job, baseline=before)))
-        self._tell()
+        self._enter("trying", replace(job, baseline=proof.baseline(self._pulse())))
 
     def _trial(self, job: Job) -> str | None:
         """None: it is proven. Else why it is not."""
@@ -234,6 +231,7 @@ class Machine:
         version = job.version if job.kind == "release" else None
         began_s = self._clock.mono_s()
         healthy_since: tuple[int, float] | None = None
+        report: int | None = None
         why = ["the agent gives no sign of life"]
         while self._clock.mono_s() - began_s < self._prove_s:
             self._clock.sleep(self._poll_s)
@@ -243,7 +241,12 @@ class Machine:
             if status.restarts >= _RESTARTS:
                 return f"the service ended {status.restarts} times; last seen: {'; '.join(why)}"
             pulse = self._pulse()
-            why = proof.doubts(pulse, job.baseline, version=version, report=self._state.reported)
+            if report is None and pulse is not None and proof.is_new(pulse, job.baseline, version):
+                # Not before: the old agent would tell it while it is being stopped, and prove that *it* can store.
+                self._save(self._state.with_report(self._time_ms(), "accepted", job, job.doubt))
+                self._tell()
+                report = self._state.reported
+            why = proof.doubts(pulse, job.baseline, version=version, report=report)
             if pulse is None or why:
                 healthy_since = None
             elif healthy_since is None or healthy_since[0] != pulse.pid:

@@ -2,7 +2,7 @@
 
 The pulse is a file below /run, written every few seconds by the agent's main loop. It says what health says, and beside
 it what only an agent that works can know: that its detector looked at a picture, and which reports of the updater it
-has stored in its outbox. A trial begins with such a report, so an agent that told it can write its outbox.
+has stored in its outbox. One is made when the agent that is tried has come up, so it alone can tell that one.
 
 Demanded is what worked before, of cameras, sensors and the broker; and of any agent that it runs, in the version that
 is tried, detects if it has cameras, and stores.
@@ -130,10 +130,15 @@ def baseline(pulse: Pulse | None) -> dict[str, Any]:
     }
 
 
-def doubts(pulse: Pulse | None, before: Mapping[str, Any], *, version: str | None, report: int) -> list[str]:
-    """What is missing for a proof; none: it is healthy.
+def is_new(pulse: Pulse, before: Mapping[str, Any], version: str | None) -> bool:
+    """Whether it comes from what is tried. before: see baseline. version: which must run; None: any."""
+    return pulse.pid != before.get("pid") and version in (None, pulse.agent)
 
-    version: which must run; None: any. report: the number of the one that it must have told.
+
+def doubts(pulse: Pulse | None, before: Mapping[str, Any], *, version: str | None, report: int | None) -> list[str]:
+    """What is missing for a proof; none: it is healthy. before, version: as for is_new.
+
+    report: the number of the one that it must have told; None: it has not been made yet.
     """
     if pulse is None:
         return ["the agent gives no sign of life"]
@@ -142,7 +147,7 @@ def doubts(pulse: Pulse | None, before: Mapping[str, Any], *, version: str | Non
     if version is not None and pulse.agent != version:
         return [f"agent {pulse.agent} runs, not {version}"]
     missing = []
-    if pulse.told < report:
+    if report is None or pulse.told < report:
         missing.append("it has stored nothing in its outbox yet")
     cameras, sensors = _tables(pulse.health, "cameras"), _tables(pulse.health, "sensors")
     if cameras and pulse.looked_ms is None:

@@ -221,7 +221,7 @@ class Link:
         correlation: bytes | None = None,
         content_type: str | None = None,
     ) -> int:
-        """Hand one message to the socket. Returns its id, which comes back in acks when qos is 1.
+        """Hand one message to the socket. Returns its id, which comes back in acks: at QoS 0 once it is written.
 
         correlation, content_type: said where the protocol can say them.
         Raises UplinkDown when the connection turns out to be gone; the message may or may not have left then.
@@ -260,8 +260,7 @@ class Link:
             info = self._client.publish(topic, payload, qos, retain, cast("Properties | None", properties))
         except OSError as exc:
             raise UplinkDown(f"{self.broker}: {_words(exc)}") from exc
-        if qos:
-            self.in_flight += 1
+        self.in_flight += 1  # at QoS 0 too: paho calls back for those as well, when they are written
         if info.rc != mqtt.MQTT_ERR_SUCCESS:
             raise self._gone()
         return info.mid

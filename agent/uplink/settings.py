@@ -32,7 +32,7 @@ class Tls:
         if (self.certificate is None) != (self.key is None):
             raise ConfigError(f"TLS: certificate {self.certificate} and key {self.key}: wanted both or none")
         ca, certificate = self.ca, self.own()
-        if ca is None and self.identity is not None and self.identity.ca.exists():
+        if ca is None and self.identity is not None and self.identity.has(self.identity.ca):
             ca = self.identity.ca
         if certificate is not None:
             warn_if_open(self.key or certificate)
@@ -42,8 +42,8 @@ class Tls:
         return replace(self, identity=identity)
 
     def own(self) -> Path | None:
-        """The file of our certificate that is in use now."""
-        if self.certificate is None and self.identity is not None and self.identity.pair.exists():
+        """The file of our certificate that is in use now. Raises ConfigError, as context() does."""
+        if self.certificate is None and self.identity is not None and self.identity.has(self.identity.pair):
             return self.identity.pair
         return self.certificate
 

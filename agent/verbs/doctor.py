@@ -175,11 +175,11 @@ class Examination:
             self.findings.append(finding("board-was-slowed"))
         if state.was_undervolted and "undervoltage" not in now:
             self.findings.append(finding("power-was-low"))
-        folders = [Path("/"), Path("/var/log")]
+        written, others = [], [Path("/"), Path("/var/log")]
         if self.settings is not None:
-            folders = [self.settings.outbox.path.parent, self.settings.evidence.path, *folders]
-        self.findings += machine.disks(folders)
-        ours = machine.devices(folders, this.sysfs)
+            written = [self.settings.outbox.path.parent, self.settings.evidence.path]
+        self.findings += machine.disks(written, others)
+        ours = machine.devices([*written, *others], this.sysfs)
         self.findings += machine.disk_errors(this.sysfs, ours)
         self.findings += machine.memory()
         self.kernel = machine.kernel_log()

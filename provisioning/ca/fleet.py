@@ -42,7 +42,7 @@ class Box:
 def provision(
     authority: Authority, table: Path, out: Path, *, server: str, hours: float, append: Path | None, now: datetime
 ) -> int:
-    """Make out/SITE_BOX/{gateway.toml,ca.pem,server,token,card.html} for each row. Returns how many.
+    """Make out/SITE_BOX/{gateway.toml,ca.pem,token,server,card.html} for each row. Returns how many.
 
     All or nothing: the folder appears when it is complete. Raises CaError with every mistake, one a line.
     """
@@ -62,8 +62,8 @@ def provision(
             token = authority.new_token(box.name, hours=hours, now=now)
             write_whole(folder / "gateway.toml", box.toml.encode())
             write_whole(folder / "ca.pem", pem([authority.root]))
-            write_whole(folder / "server", f"{url}\n".encode())
             write_private(folder / "token", f"{token}\n".encode())
+            write_whole(folder / "server", f"{url}\n".encode())  # for provision.sh --card
             card = _card(box, token, url, fingerprint(authority.root), now + timedelta(hours=hours))
             write_private(folder / "card.html", card.encode())
         unfinished.rename(out)
@@ -220,7 +220,9 @@ def _card(box: Box, token: str, server: str, root: str, until: datetime) -> str:
 <style>body{{font:14pt sans-serif;margin:2cm}}th{{text-align:left;padding-right:1em;vertical-align:top}}
 td,code{{font-family:monospace}}code{{display:block;border:1px solid;padding:.5em;margin:.5em 0}}</style></head><body>
 <h1>{html.escape(box.name)}</h1><table>{body}</table>
-<p>Chép gateway.toml và ca.pem vào /etc/gateway-agent/, chạy lệnh, gõ mã khi được hỏi; xong thì hủy thẻ này.<br>
-Copy gateway.toml and ca.pem to /etc/gateway-agent/, run the command, type the token when asked; then destroy this card.
-</p><code>{html.escape(command)}</code></body></html>
+<p>Thiết bị chưa cài: chạy provision.sh --card với thư mục của thẻ này. Đã cài: chép gateway.toml và ca.pem vào
+/etc/gateway-agent/, chạy lệnh dưới đây, gõ mã khi được hỏi. Xong thì hủy thẻ và thư mục.<br>
+A box that is not installed: provision.sh --card with this card's folder. One that is: copy gateway.toml and ca.pem to
+/etc/gateway-agent/, run the command below, type the token when asked. Then destroy the card and the folder.</p>
+<code>{html.escape(command)}</code></body></html>
 """

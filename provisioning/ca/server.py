@@ -30,7 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from agent.durable import write_private
-from agent.identity.certificate import pem
+from agent.identity.certificate import pem, renewal_is_due
 from provisioning.ca.authority import Authority, CaError, Refused, read_request
 
 _log = logging.getLogger(__name__)
@@ -81,16 +81,18 @@ class EstService(http.server.ThreadingHTTPServer):
 
     def _certify_itself(self) -> None:
         pair = self.authority.server(self._names, now=self.now(), days=_OWN_DAYS)
+        self._own = pair.certificate
         with tempfile.TemporaryDirectory(dir=self.authority.folder) as folder:  # ssl reads files only
             file = Path(folder) / "own.pem"
             write_private(file, pair.pem())
             self.context.load_cert_chain(file)
 
     def service_actions(self) -> None:
-        """Between requests: a day later the revocation list and our own certificate are made anew."""
+        """Between requests: a day later the revocation list is made anew, and our own certificate if it is time."""
         if time.monotonic() - self._refreshed_s >= _REFRESH_S:
             self._refreshed_s = time.monotonic()
-            self._certify_itself()
+            if renewal_is_due(self._own, self.now()):
+                self._certify_itself()
             self.authority.write_crl(now=self.now())
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:

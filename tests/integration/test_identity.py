@@ -411,6 +411,27 @@ def test_a_request_without_a_good_token_is_refused(serving: City, headers: str, 
     assert [one for one in serving.authority.issued() if one.use == "box"] == []
 
 
+def test_every_day_the_list_is_made_anew_and_the_servers_certificate_when_it_is_time(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning.ca.server._REFRESH_S", 0.0)
+    crl = city.folder / "ca" / "crl.pem"
+
+    def own() -> int:
+        return len([one for one in city.authority.issued() if one.use == "server"])
+
+    city.ago = timedelta(days=50)
+    with city.serving():
+        first = crl.read_bytes()
+        assert eventually(lambda: crl.read_bytes() != first)
+        assert own() == 1
+        city.ago = timedelta(days=-11)
+        assert eventually(lambda: own() == 2)
+        city.ago = timedelta()
+        city.enrolled("cua-bac/gw-01")
+    assert [path.name for path in (city.folder / "ca").iterdir() if path.is_dir()] == []
+
+
 def test_who_stalls_in_the_handshake_holds_up_nobody(serving: City) -> None:
     port = int(serving.server_url.rpartition(":")[2])
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
@@ -626,12 +647,13 @@ def test_the_agent_enrols_connects_renews_and_connects_with_the_new_one(
     token.write_text(serving.authority.new_token("test/gw", hours=1, now=serving.now()))
     root = fingerprint(serving.authority.root)
     enrol = ("--server", serving.server_url, "--fingerprint", root, "--token-file", token)
-    done = gateway_agent("identity", "enrol", "--config", config, *enrol)
-    assert (done.returncode, done.stderr) == (0, "")
-    serving.ago = timedelta()
-    first = Identity(tmp_path / "identity", "test/gw").pair()
-    assert first is not None
-    with Consumer(serving.ioc(broker)) as ioc, Agent(config):
+    with Consumer(serving.ioc(broker)) as ioc, Agent(config) as agent:
+        assert eventually(lambda: "the broker's certificate was not accepted" in agent.log(), 60)
+        done = gateway_agent("identity", "enrol", "--config", config, *enrol)
+        assert (done.returncode, done.stderr) == (0, "")
+        serving.ago = timedelta()
+        first = Identity(tmp_path / "identity", "test/gw").pair()
+        assert first is not None
         assert eventually(lambda: any(m["kind"] == "crossing" for m in list(ioc.messages)), 60)
         done = gateway_agent("identity", "renew", "--config", config)
         assert (done.returncode, done.stderr) == (0, "")

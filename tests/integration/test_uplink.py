@@ -210,6 +210,22 @@ def test_stopping_says_goodbye(broker: Mosquitto, outbox: Outbox, uplink: Starte
         assert fields["last"] == {"count": 2}
 
 
+def test_the_pulse_is_no_acknowledgement_of_anything_else(broker: Mosquitto) -> None:
+    """Else more is on its way than the broker allows, and the goodbye is not waited for: the broker would send the will
+    after a stop."""
+    with Link(at(broker), client_id="box") as link:
+        for _ in range(3):
+            link.publish("health", b"{}", qos=0)
+        link.publish("state", b"{}")
+        assert link.in_flight == 4
+
+        def told() -> int:
+            link.drive(0.1)
+            return len(link.acks)
+
+        assert eventually(lambda: told() == 4)  # who empties acks takes as many off in_flight
+
+
 def test_stopping_while_the_broker_is_away_is_quick_and_loses_nothing(outbox: Outbox, uplink: Starter) -> None:
     link = uplink(free_port())
     outbox.put(crossing(1))

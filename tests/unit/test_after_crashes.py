@@ -68,9 +68,12 @@ def test_every_bad_end_counts(box: Box, result: str) -> None:
     assert box.waits_s() == 2
 
 
-def test_a_good_end_counts_for_nothing(box: Box) -> None:
+def test_a_good_end_makes_a_new_beginning(box: Box) -> None:
     for _ in range(5):
-        box.ends("success")
+        box.ends("signal")
+    box.ends("success")
+    assert box.waits_s() == 0
+    box.ends("signal")
     assert box.waits_s() == 0
 
 

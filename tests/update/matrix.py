@@ -80,7 +80,7 @@ def run(rig: Rig, kill: Kill) -> tuple[str, list[str], float]:
     options = ["--kill-at", str(kill.step), "--when", kill.when, *(["--power"] if kill.power else [])]
     done = rig.updater("work", *options, kind=kill.kind)
     began_s = time.monotonic()
-    if done.returncode != -9:
+    if done.returncode != -9 or not done.stderr.endswith(f"\ndies at {kill.name}"):
         return "not killed", [f"{kill}: the updater ended with {done.returncode}: {done.stderr[-500:]}"], 0.0
     if kill.power:
         rig.service.power_off()

@@ -55,6 +55,7 @@ class Rig:
         self.service = ServiceManager(self.places, self.top / "door", self.top / "agent.log")
         self.ioc = Consumer(Broker("127.0.0.1", self.broker.port)).__enter__()
         self.service.start()
+        self.finish_updates()  # the first time there is more to do: folders, and the time that is known
         return self
 
     def __exit__(

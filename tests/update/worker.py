@@ -62,6 +62,7 @@ class Steps:
                 os.truncate(path, 0)
             for _, undo in reversed(self._pending):
                 undo()
+        os.write(2, f"\ndies at {self.names[-1]}".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _fsync(self, fd: int) -> None:

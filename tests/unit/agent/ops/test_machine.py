@@ -44,6 +44,7 @@ def test_a_disk_that_can_only_be_read_is_told_as_that_alone(tmp_path: Path) -> N
     with small_disk("ext4", tmp_path, 20) as disk:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         assert kinds(list(machine.disks([disk]))) == ["disk-readonly"]
+        assert kinds(list(machine.disks([], [disk]))) == [], "a root that is meant to be read-only is no trouble"
 
 
 def test_the_device_of_a_folder_is_found_with_the_disk_that_it_is_a_part_of(tmp_path: Path) -> None:
