@@ -94,6 +94,8 @@ def test_a_state_that_cannot_be_read_is_said_once_and_no_harm(places: Places, ca
 def test_a_state_of_another_form_is_set_aside(places: Places) -> None:
     places.state.write_text('{"format": 2}')
     assert state.load(places.state) == State()
+    assert places.state.exists()
+    assert state.load(places.state, set_aside=True) == State()
     assert places.state.with_name("state.json.damaged").exists()
 
 
