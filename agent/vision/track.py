@@ -49,6 +49,13 @@ _START_GROWTH = 1.0
 _ACCELERATION = 3.0  # less of it is a vehicle's own than what comes towards the camera, and boxes that breathe
 _MAX_GROWTH = 0.4
 
+# A box that has lost a piece of its object: one of its sides is drawn in by more than this share of the object, and the
+# side across from it is where it was expected, but for that share. Half of what is missing is believed.
+_DRAWN_IN, _AS_EXPECTED = 0.25, 0.12
+_BELIEVED = 0.5
+_SURELY_WHOLE = 0.4  # lately scored so: what the network can hardly see has pieces only
+_EDGE = 0.01  # of the picture's width: what is expected nearer to its edge is leaving
+
 _FASTEST = 33.0  # own sizes per second between an object's first two sightings
 _LIKE_SIZE = 0.4  # natural logarithm of the ratio of two sizes
 
@@ -58,6 +65,7 @@ _MOVES = 0.2  # share of its box: an object that moves
 # so many of its own sizes beside where it was expected.
 _ACROSS = 0.3
 _RARELY, _LEAPS = 0.75, 0.4
+_HARDLY_SEEN = 0.3  # lately scored less: believed only where it goes with a traffic that is known
 _LEAP_WEIGHT = 0.25  # of the latest sighting in the mean
 
 _LATELY_S = 0.5  # time constant of what is averaged
@@ -91,7 +99,8 @@ class Tracks:
     seen: bool (n,), seen in this very frame.
     confirmed: bool (n,), enough evidence that this is a real object.
     erratic: bool (n,), it goes against the usual traffic of its place and is followed badly: rarely seen or by leaps,
-        and unsure. Boxes that hop from one vehicle to the next behind look so; who drives the wrong way does not.
+        and unsure. Boxes that hop from one vehicle to the next behind look so; who drives the wrong way does not. Where
+        no traffic is known yet, hardly seen at all is enough.
     ended: ids that will not come back; whoever keeps state by id forgets it now.
     """
 
@@ -389,7 +398,7 @@ class Tracker:
         if not len(rows):
             return
         state = self._state
-        box, score, moves = found.boxes_xyxy_px[columns], found.scores[columns], moving[columns]
+        box, score, moves = self._completed(rows, found.boxes_xyxy_px[columns]), found.scores[columns], moving[columns]
         self._place(rows, _centre_and_size(box), (_MEASURED * (2.0 - score)) ** 2)
         state.box[rows] = box
         since_s = np.minimum(mono_s - state.boxed_s[rows], 0.2).astype(np.float32)
@@ -405,6 +414,20 @@ class Tracker:
         )
         score = np.where(class_ids == VEHICLE, 0, score)
         state.evidence[rows] += score * since_s * np.where(moves > _MOVES, np.float32(10), np.float32(4))
+
+    def _completed(self, rows: npt.NDArray[np.intp], boxes: Floats) -> Floats:
+        """The boxes (n, 4) of those tracks, and what is missing of them half given back: networks lose the lower half
+        of a car behind another one, and find it again in the next picture, which is no movement."""
+        state = self._state
+        expected = _corners(state.mean[rows])
+        inward = (boxes - expected) * np.array([1, 1, -1, -1], np.float32) / np.tile(state.mean[rows, 2:], 2)
+        across = np.abs(np.roll(inward, 2, axis=1))
+        whole = state.confirmed[rows] & (state.score[rows] > _SURELY_WHOLE)
+        margin, frame = _EDGE * self._frame_wh_px[0], np.asarray(self._frame_wh_px, np.float32)
+        whole &= ((expected[:, :2] > margin) & (expected[:, 2:] < frame - margin)).all(axis=1)
+        lost = (inward > _DRAWN_IN) & (across < _AS_EXPECTED) & whole[:, None]
+        completed: Floats = np.where(lost, expected + np.float32(_BELIEVED) * (boxes - expected), boxes)
+        return completed
 
     def _place(self, rows: npt.NDArray[np.intp], measured: Floats, noise: Floats) -> None:
         """The Kalman equations; centre (2 columns) and size (2 columns) share them, each with its own variance."""
@@ -460,9 +483,10 @@ class Tracker:
         state = self._state
         flow, speed = self._flow.guess(state.mean[:, :2], self._frame_wh_px), state.speed[:, :2]
         along = (flow * speed).sum(axis=1)
-        against = along < _ACROSS * np.hypot(*flow.T) * np.hypot(*speed.T)
+        against = along <= _ACROSS * np.hypot(*flow.T) * np.hypot(*speed.T)
         badly = (state.found < _RARELY * state.looks) | (state.leap > _LEAPS)
-        erratic: Bools = against & badly & (state.score < _UNSURE_SCORE)
+        known = flow.any(axis=1)
+        erratic: Bools = against & badly & (state.score < np.where(known, _UNSURE_SCORE, _HARDLY_SEEN))
         return erratic
 
     def _tracks(self, seen: Bools, ended: tuple[int, ...], frame_index: int, mono_s: float) -> Tracks:

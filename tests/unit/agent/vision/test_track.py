@@ -454,3 +454,44 @@ def test_who_drives_the_wrong_way_steadily_is_not_erratic(score: float) -> None:
     frames = follow(((start_s + t, [car_at(1000 - 500 * t, score=score)]) for t in times(1.5)), tracker=tracker)
     assert len(frames[-1]) == 1
     assert not any(tracks.erratic.any() for tracks in frames[5:])
+
+
+def hopping(score: float) -> list[Tracks]:
+    """Boxes that leap backwards, found in half of the looks, where no traffic has been seen yet."""
+    leaps = {0.0: 800, 0.1: 740, 0.4: 560, 0.5: 540, 0.9: 330, 1.0: 310}
+    return follow((t, [car_at(leaps[round(t, 1)], score=score)] if round(t, 1) in leaps else []) for t in times(1.1))
+
+
+def test_where_no_traffic_is_known_what_is_hardly_seen_is_erratic_and_what_is_seen_is_not() -> None:
+    assert any(tracks.erratic.any() for tracks in hopping(score=0.27))
+    assert not any(tracks.erratic.any() for tracks in hopping(score=0.36))
+
+
+def lowest_edges(frames: Sequence[Tracks]) -> list[float]:
+    return [float(tracks.boxes_xyxy_px[0, 3]) for tracks in frames]
+
+
+def test_the_lower_half_that_is_lost_in_some_pictures_does_not_tear_the_box_up_and_down() -> None:
+    def now_and_then(t: float) -> list[Found]:
+        whole = centred_at(300 + 60 * t, 300, 120, 80)
+        half = (whole[0], whole[1], whole[2], whole[1] + 40)
+        return [("car", 0.6, half if t > 1 and round(t * 10) % 3 == 0 else whole)]
+
+    edges = lowest_edges(follow((t, now_and_then(t)) for t in times(3)))
+    assert all(abs(edge - 340) <= 25 for edge in edges), "of 40 that were lost"
+
+
+def test_what_has_become_smaller_is_followed_to_its_new_size() -> None:
+    def shrinks(t: float) -> list[Found]:
+        high = 80 if t < 1 else 40
+        return [("car", 0.6, (240 + 60 * t, 260, 360 + 60 * t, 260 + high))]
+
+    assert lowest_edges(follow((t, shrinks(t)) for t in times(3)))[-1] == pytest.approx(300, abs=4)
+
+
+def test_what_leaves_the_picture_is_followed_to_the_edge() -> None:
+    def leaves(t: float) -> list[Found]:
+        return [("car", 0.6, (1100 + 100 * t, 260, min(1220 + 100 * t, 1280.0), 340))]
+
+    frames = follow((t, leaves(t)) for t in times(1.5))
+    assert [float(tracks.boxes_xyxy_px[0, 2]) for tracks in frames[8:]] == pytest.approx([1280.0] * 7, abs=1)
