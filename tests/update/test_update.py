@@ -55,6 +55,7 @@ def test_bad_files_change_nothing_and_the_operations_centre_hears_why(rig: Rig) 
 
 
 def test_a_good_release_killed_in_its_trial_and_a_broken_one_cut_off_from_power_end_well(rig: Rig) -> None:
+    steps_of(rig, "good")
     steps = steps_of(rig, "good")
     trial = steps.index("restart") + 1
     for kill in (
