@@ -19,6 +19,7 @@ from typing import Literal
 
 from agent.camera import make_driver, read_credentials
 from agent.config import CameraConfig
+from agent.ops.machine import nearest
 from agent.sensing import SensorWatch
 from agent.uplink import Broker, UplinkSettings
 from agent.uplink.subscriber import Subscriber
@@ -165,12 +166,20 @@ def _why_unreached(exc: OSError) -> tuple[Unreached, str]:
     return kind, exc.strerror or str(exc)
 
 
+def is_root_or_service() -> bool:
+    """Whether what this user may not do says something of the service. Where there is no service's user, it is ours."""
+    try:
+        return os.geteuid() in (0, pwd.getpwnam(SERVICE_USER).pw_uid)
+    except KeyError:
+        return True
+
+
 def why_not_writable(folder: Path) -> tuple[Path, str | None]:
     """The nearest folder there is, and why the service can write or make nothing in it; None if it can."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
+    there = nearest(folder)
     if not there.is_dir():
         return there, f"{there} is not a folder"
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         return there, f"this user may not write in {there}"
     if os.geteuid() == 0 and not _service_may_write(there):
         return there, f"user {SERVICE_USER} may not write in {there}"
