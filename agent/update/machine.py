@@ -96,7 +96,7 @@ class Machine:
     def adopt(self, version: str) -> None:
         """The first release of a box, or one that a technician put there: taken for proven. Raises UpdateRefused."""
         with self._alone():
-            self._state = state.load(self._places.state)
+            self._state = state.load(self._places.state, set_aside=True)
             if self._state.job is not None:
                 raise UpdateRefused(f"{self._state.job.file} is under way; let it come to its end: update work")
             target = f"releases/{version}"
@@ -122,7 +122,7 @@ class Machine:
     # ---- its phases --------------------------------------------------------------------------------------------------
 
     def _resume(self, *, restart: bool) -> None:
-        self._state = state.load(self._places.state)
+        self._state = state.load(self._places.state, set_aside=True)
         job = self._state.job
         if job is None:
             self._tidy(restart=restart)

@@ -108,9 +108,10 @@ def read_pulse(path: Path, boot_id: str, now_s: float) -> Pulse | None:
     try:
         pulse = Pulse(**json.loads(data))
         is_fresh = pulse.boot_id == boot_id and 0 <= now_s - pulse.mono_s <= FRESH_S
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
-    return pulse if is_fresh and isinstance(pulse.health, dict) else None
+    is_one = isinstance(pulse.health, dict) and isinstance(pulse.pid, int) and isinstance(pulse.told, int)
+    return pulse if is_fresh and is_one else None
 
 
 def baseline(pulse: Pulse | None) -> dict[str, Any]:
@@ -121,9 +122,7 @@ def baseline(pulse: Pulse | None) -> dict[str, Any]:
     return {
         "pid": pulse.pid,
         "cameras": {
-            name: float(camera.get("fps") or 0.0)
-            for name, camera in _tables(health, "cameras").items()
-            if camera.get("state") == "open"
+            name: _fps(camera) for name, camera in _tables(health, "cameras").items() if camera.get("state") == "open"
         },
         "sensors": [name for name, sensor in _tables(health, "sensors").items() if sensor.get("state") == "ok"],
         "link": _link(health) == "up",
@@ -158,7 +157,7 @@ def doubts(pulse: Pulse | None, before: Mapping[str, Any], *, version: str | Non
             continue  # a new configuration may do without it
         if camera.get("state") != "open":
             missing.append(f"camera {name} is {camera.get('state')}: {camera.get('error') or 'no picture yet'}")
-        elif float(camera.get("fps") or 0.0) < fps * _SHARE_OF_FPS:
+        elif _fps(camera) < fps * _SHARE_OF_FPS:
             missing.append(f"camera {name} gives {camera.get('fps')} pictures a second; before it gave {fps}")
     missing += [
         f"sensor {name} is {sensors[name].get('state')}: {sensors[name].get('error') or ''}".rstrip(": ")
@@ -175,6 +174,11 @@ def _tables(health: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(found, dict):
         return {}
     return {key: value for key, value in found.items() if isinstance(value, dict)}
+
+
+def _fps(camera: Mapping[str, Any]) -> float:
+    fps = camera.get("fps")
+    return float(fps) if isinstance(fps, int | float) else 0.0
 
 
 def _link(health: Mapping[str, Any]) -> str | None:

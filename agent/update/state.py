@@ -98,10 +98,11 @@ class State:
         return replace(self, reported=report.n, reports=(*self.reports, report)[-_KEEP_REPORTS:])
 
 
-def load(path: Path) -> State:
-    """A missing file is a new box. One that cannot be read is set aside under `.damaged` and counts as missing.
+def load(path: Path, *, set_aside: bool = False) -> State:
+    """A missing file is a new box, and one that holds something else counts as missing.
 
-    Raises OSError for a disk that cannot be read.
+    set_aside: keep such a one under `.damaged`; for whoever is about to write. Raises OSError for a disk that cannot be
+    read.
     """
     try:
         with path.open("rb") as file:
@@ -111,8 +112,9 @@ def load(path: Path) -> State:
     try:
         return _read(json.loads(data))
     except (ValueError, TypeError, KeyError) as exc:
-        _log.error("%s: cannot be read and is set aside; what was installed is told by the links alone: %s", path, exc)
-        path.replace(path.with_name(path.name + ".damaged"))
+        _log.error("%s: cannot be read; what was installed is told by the links alone: %s", path, exc)
+        if set_aside:
+            path.replace(path.with_name(path.name + ".damaged"))
         return State()
 
 

@@ -103,7 +103,7 @@ def parse_trust(text: str, where: str) -> Trust:
     """Raises ConfigError."""
     try:
         return Trust(TrustTable.model_validate(tomllib.loads(text)), where)
-    except tomllib.TOMLDecodeError as exc:
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f"trust file {where}: not TOML: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]

@@ -81,7 +81,9 @@ def run(rig: Rig, kill: Kill) -> tuple[str, list[str], float]:
     done = rig.updater("work", *options, kind=kill.kind)
     began_s = time.monotonic()
     if done.returncode != -9 or not done.stderr.endswith(f"\ndies at {kill.name}"):
-        return "not killed", [f"{kill}: the updater ended with {done.returncode}: {done.stderr[-500:]}"], 0.0
+        said = f"the updater ended with {done.returncode}: {done.stderr[-500:]!r}"
+        rig.finish_updates(kill.kind)
+        return "not killed there", [f"{kill}: {said}", *rig.problems()], 0.0
     if kill.power:
         rig.service.power_off()
         rig.boot()

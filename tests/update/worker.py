@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import stat
 import sys
@@ -48,7 +49,7 @@ class Steps:
         os.unlink = self._unlink
 
     def step(self, name: str, do: Callable[..., Any], *arguments: Any) -> Any:
-        self.names.append(name)
+        self.names.append(re.sub(r"[0-9]+(\.[0-9]+)+", "VERSION", name))
         if len(self.names) == self._kill_at and self._when == "before":
             self._die()
         done = do(*arguments)

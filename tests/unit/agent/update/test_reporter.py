@@ -94,6 +94,8 @@ def test_a_state_that_cannot_be_read_is_said_once_and_no_harm(places: Places, ca
 def test_a_state_of_another_form_is_set_aside(places: Places) -> None:
     places.state.write_text('{"format": 2}')
     assert state.load(places.state) == State()
+    assert places.state.exists()
+    assert state.load(places.state, set_aside=True) == State()
     assert places.state.with_name("state.json.damaged").exists()
 
 
@@ -150,10 +152,23 @@ def test_a_pulse_is_believed_while_it_is_fresh_and_of_this_boot(
     assert (read_pulse(places.pulse, boot_id, now_s) is not None) is believed
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"boot_id": "boot"}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"boot_id": "boot"}', b"[" * 100_000])
 def test_what_is_no_pulse_is_no_sign_of_life(places: Places, content: bytes) -> None:
     places.pulse.write_bytes(content)
     assert read_pulse(places.pulse, "boot", 100.0) is None
+
+
+@pytest.mark.parametrize("wrong", [{"pid": "7"}, {"told": None}, {"health": []}, {"mono_s": "x"}])
+def test_a_pulse_of_another_form_is_no_sign_of_life(places: Places, wrong: dict[str, Any]) -> None:
+    write_pulse(places.pulse, replace(PULSE, **wrong))
+    assert read_pulse(places.pulse, "boot", 100.0) is None
+
+
+def test_a_camera_that_says_nonsense_of_itself_gives_no_pictures() -> None:
+    after = replace(PULSE, pid=8, health={"cameras": {"cam": {"state": "open", "fps": "many"}, "x": 3}})
+    assert doubts(after, baseline(PULSE), version=None, report=3) == [
+        "camera cam gives many pictures a second; before it gave 8.0"
+    ]
 
 
 def test_no_link_and_no_pipe_is_followed_for_a_pulse(places: Places, tmp_path: Path) -> None:

@@ -259,6 +259,7 @@ def test_a_new_trust_file_that_has_expired_is_refused() -> None:
         (("2030-01-01T00:00:00Z", "2030-01-01T00:00:00"), "no time zone"),
         (("version = 1", "version = 1\ntypo = 2"), "typo"),
         (("[threshold]", "[threshold"), "not TOML"),
+        (("version = 1", "version = " + "[" * 3000), "not TOML"),
     ],
 )
 def test_a_trust_file_that_cannot_be_meant_is_refused(change: tuple[str, str], why: str) -> None:
