@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -261,7 +262,8 @@ def test_at_a_terminal_it_asks_for_the_rest_and_the_box_is_at_work_in_a_new_ledg
 
 
 def _epoch(box: Box) -> int:
-    with sqlite3.connect(f"file:{box.root / DATA / 'outbox.db'}?mode=ro", uri=True) as database:
+    # Closed, or the box's disk could not be taken away at the end.
+    with closing(sqlite3.connect(f"file:{box.root / DATA / 'outbox.db'}?mode=ro", uri=True)) as database:
         ((epoch,),) = database.execute("select epoch from ledger limit 1").fetchall()
         return int(epoch)
 
