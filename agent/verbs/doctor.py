@@ -39,6 +39,7 @@ from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
 from agent.tls import IdentityFolder
 from agent.uplink import Broker, UplinkSettings
+from agent.uplink.knock import knock
 from drivers.base import (
     CameraRefused,
     CameraStalled,
@@ -273,23 +274,23 @@ class Examination:
     def _broker(self, broker: Broker, uplink: UplinkSettings) -> Iterator[Finding]:
         now = datetime.now(UTC)
         name = str(broker)
-        try:
-            certificate = probes.shake_hands(broker)
-        except ConfigError as exc:
-            if not self._is_not_for_us(exc.__cause__):
-                yield finding("cert-unusable", name, why=exc)
-            return
-        except OSError as exc:
-            if not self._is_not_for_us(exc):
-                yield link_trouble.in_connecting(exc, broker, now)
-            return
-        if certificate is None:
+        if broker.tls is None:
+            unreached = probes.reach(broker.host, broker.port)
+            if unreached is not None:
+                yield link_trouble.in_reaching(broker, *unreached)
+                return
             yield finding("broker-plain", name)
         else:
-            dated = list(link_trouble.in_certificate(certificate, broker, now))
-            yield from dated
-            if any(one.level == "problem" for one in dated):
+            try:
+                certificate = knock(broker, broker.tls)
+            except ConfigError as exc:
+                if not self._is_not_for_us(exc.__cause__):
+                    yield finding("cert-unusable", name, why=exc)
                 return
+            except UplinkDown as exc:
+                yield link_trouble.in_knocking(exc, broker, now)
+                return
+            yield from [] if certificate is None else link_trouble.in_certificate(certificate, broker, now)
         if self._is_connected_to(name):
             # With some brokers a second connection ends the first: the service's word has to do.
             yield from self._refused_by(broker, uplink)

@@ -195,7 +195,7 @@ def test_a_sensor_is_left_to_a_service_that_has_not_said_how_it_is(box: Examinat
 def test_what_a_connected_broker_does_not_take_is_told_while_something_waits(
     box: Examination, rows: int, error: str | None, wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "shake_hands", lambda _: None)
+    monkeypatch.setattr(probes, "reach", lambda *_: None)
     monkeypatch.setattr(probes, "log_in", lambda *_: pytest.fail("some brokers throw the service out for that"))
     link = LinkHealth(state="up", broker="ioc:1883", error=error)
     box.is_at_work = True
@@ -255,7 +255,6 @@ def locked(box: Examination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     box.config_path.write_text(text.replace('source = "rtsp://10.0.0.21/s"', login))
     Outbox(inside / "outbox.db").close()
     monkeypatch.setattr(probes, "reach", lambda *_: None)
-    monkeypatch.setattr(probes, "shake_hands", lambda _: None)
     monkeypatch.setattr(probes, "log_in", lambda *_: None)
     Examination(
         box.config_path
