@@ -150,7 +150,10 @@ class Machine:
             elif self._state.phase == "installed":
                 self._switch(job)
             elif self._state.phase == "trying":
-                why = self._trial(job)
+                try:
+                    why = self._trial(job)
+                except OSError as exc:  # a full disk, or systemd does not answer
+                    why = f"the trial could not go on: {exc}"
                 if why is None:
                     self._enter("confirmed", job)
                 else:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -200,12 +201,10 @@ def test_a_bundle_for_nothing_is_wrong_usage(given: list[str], words: str, shell
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 @pytest.mark.parametrize("task", [[], ["--uninstall"], ["--factory-reset"]], ids=["install", "uninstall", "reset"])
-def test_without_root_nothing_is_tried(task: list[str], shell: Shell, tmp_path: Path) -> None:
-    copy = Path(shutil.copy(SCRIPT, "/tmp/provision-without-root.sh"))  # where nobody may read it
-    try:
-        said = shell.run(copy, *task, user=65534)
-    finally:
-        copy.unlink()
+def test_without_root_nothing_is_tried(task: list[str], shell: Shell) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        said = shell.run(Path(shutil.copy(SCRIPT, folder)), *task, user=65534)
     assert (said.code, "needs root" in said.words) == (1, True), said
 
 

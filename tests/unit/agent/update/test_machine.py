@@ -280,10 +280,11 @@ def test_a_disk_that_is_full_while_installing_is_a_refusal_that_leaves_nothing(b
     box.whole()
 
 
+@pytest.mark.parametrize(("works", "why"), [(None, "no sign of life"), ({}, "could not go on: [Errno 28] No space")])
 def test_a_disk_that_is_full_during_the_trial_does_not_keep_the_old_one_from_coming_back(
-    box: Box, monkeypatch: pytest.MonkeyPatch
+    box: Box, monkeypatch: pytest.MonkeyPatch, works: dict[str, Any] | None, why: str
 ) -> None:
-    box.works = lambda: None if box.version == "0.2.0" else {}
+    box.works = lambda: works if box.version == "0.2.0" else {}
     save = state.save
 
     def full(path: Path, new: state.State) -> None:
@@ -294,8 +295,22 @@ def test_a_disk_that_is_full_during_the_trial_does_not_keep_the_old_one_from_com
     box.drop(release())
     monkeypatch.setattr(state, "save", full)
     box.machine().work()
-    assert (box.version, box.reports()[-1][0]) == ("0.1.0", "rolled-back")
+    result, reason = box.reports()[-1]
+    assert (box.version, result, why in str(reason)) == ("0.1.0", "rolled-back", True)
     box.whole()
+
+
+def test_systemd_that_does_not_answer_ends_the_trial(box: Box) -> None:
+    def status() -> ServiceStatus:
+        raise OSError("systemctl show did not answer in 60 s")
+
+    box.status = status  # type: ignore[method-assign]
+    box.drop(release())
+    box.machine().work()
+    assert box.reports() == [
+        ("rolled-back", "the trial could not go on: systemctl show did not answer in 60 s"),
+    ]
+    assert box.version == "0.1.0"
 
 
 def test_a_file_larger_than_the_disk_is_refused_before_it_is_copied(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
