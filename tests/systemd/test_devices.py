@@ -19,6 +19,7 @@ from tests.systemd.root import TOP
 
 pytestmark = pytest.mark.slow
 UNITS = TOP / "systemd"
+_PATIENCE_S = 300.0  # of an emulated machine on a busy one
 PROBE = """
 import errno, json, os, sys
 def tried(path):
@@ -70,15 +71,15 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     with Guest(image(RECIPE), folder / "guest") as running:
         running.copy_in(folder / "probe.py", "/srv")
         running.copy_in(UNITS, "/root")
-        running.run(INSTALL, timeout_s=300)
+        running.run(INSTALL, timeout_s=_PATIENCE_S)
         yield running
 
 
 def probe(guest: Guest, arguments: str, folder: Path) -> None:
     (folder / "probe.conf").write_text(DROP_IN.format(arguments=arguments), encoding="utf-8")
     guest.copy_in(folder / "probe.conf", "/etc/systemd/system/gateway-agent.service.d")
-    guest.run("systemctl daemon-reload && systemctl reset-failed")
-    guest.run("systemctl start gateway-agent || true", timeout_s=300)
+    guest.run("systemctl daemon-reload && systemctl reset-failed", timeout_s=_PATIENCE_S)
+    guest.run("systemctl start gateway-agent || true", timeout_s=_PATIENCE_S)
 
 
 def names(guest: Guest, pattern: str) -> list[str]:
@@ -118,8 +119,9 @@ def test_who_takes_too_much_memory_is_ended_and_the_box_goes_on(guest: Guest, tm
 
 def test_the_boards_watchdog_is_fed_by_systemd(guest: Guest) -> None:
     """softdog acts the board's; systemd takes it when it reads its configuration again."""
-    guest.run("modprobe softdog && mkdir -p /etc/systemd/system.conf.d")
-    guest.run("cp /root/systemd/system.conf /etc/systemd/system.conf.d/ && systemctl daemon-reexec")
+    guest.run("modprobe softdog && mkdir -p /etc/systemd/system.conf.d", timeout_s=_PATIENCE_S)
+    guest.run("cp /root/systemd/system.conf /etc/systemd/system.conf.d/", timeout_s=_PATIENCE_S)
+    guest.run("systemctl daemon-reexec", timeout_s=_PATIENCE_S)
     assert guest.run("systemctl show -p RuntimeWatchdogUSec --value").strip() == "15s"
     assert guest.run("cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout").split() == [
         "active",
