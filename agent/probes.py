@@ -5,20 +5,19 @@ Each says what came of it, in values and errors; what a technician reads is the 
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from agent.camera import make_driver, read_credentials
 from agent.config import CameraConfig
+from agent.ops.link_trouble import Unreached, why_unreached
+from agent.ops.machine import nearest
 from agent.sensing import SensorWatch
 from agent.uplink import Broker, UplinkSettings
 from agent.uplink.subscriber import Subscriber
@@ -29,10 +28,6 @@ SERVICE_USER = "gateway-agent"
 _FIRST_FRAME_S = 12.0
 _SENSOR_HANGS_S = 15.0  # beyond its own timeout
 _REACH_S = 4.0
-_ALERT_S = 1.0
-
-Unreached = Literal["name", "no-way", "silent", "closed"]
-"""Why an address cannot be connected to: its name is not known, no way leads there, no answer, nothing listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,59 +113,31 @@ def log_in(broker: Broker, uplink: UplinkSettings) -> None:
         pass
 
 
-def shake_hands(broker: Broker) -> bytes | None:
-    """Connect as far as TLS, without a word of MQTT. The broker's certificate, DER; None where there is no TLS.
-
-    Waits for a moment after that: with TLS 1.3 a broker says only then that it does not take our certificate.
-
-    Raises OSError, of which ssl.SSLError is one, and ConfigError for unusable files.
-    """
-    try:
-        plain = socket.create_connection((broker.host, broker.port), timeout=_REACH_S)
-    except UnicodeError as exc:
-        raise socket.gaierror(socket.EAI_NONAME, "not a name") from exc
-    with plain:
-        if broker.tls is None:
-            return None
-        began_s = time.monotonic()
-        with broker.tls.context().wrap_socket(plain, server_hostname=broker.host) as sock:
-            sock.settimeout(max(_ALERT_S, 2 * (time.monotonic() - began_s)))
-            with suppress(TimeoutError):  # it waits for us to speak, as it should
-                if not sock.recv(1):
-                    raise ConnectionAbortedError(errno.ECONNABORTED, "closed without a word")
-            return sock.getpeercert(binary_form=True)
-
-
 def reach(host: str, port: int) -> tuple[Unreached, str] | None:
     """None if something takes a connection there; else why not, and in the kernel's words."""
     try:
         socket.create_connection((host, port), timeout=_REACH_S).close()
     except OSError as exc:
-        return _why_unreached(exc)
+        return why_unreached(exc)
     except UnicodeError:  # a name that cannot be one
         return "name", "not a name"
     return None
 
 
-def _why_unreached(exc: OSError) -> tuple[Unreached, str]:
-    kind: Unreached = (
-        "name"
-        if isinstance(exc, socket.gaierror)
-        else "silent"
-        if isinstance(exc, TimeoutError)
-        else "closed"
-        if isinstance(exc, ConnectionError)
-        else "no-way"
-    )
-    return kind, exc.strerror or str(exc)
+def is_root_or_service() -> bool:
+    """Whether what this user may not do says something of the service. Where there is no service's user, it is ours."""
+    try:
+        return os.geteuid() in (0, pwd.getpwnam(SERVICE_USER).pw_uid)
+    except KeyError:
+        return True
 
 
 def why_not_writable(folder: Path) -> tuple[Path, str | None]:
     """The nearest folder there is, and why the service can write or make nothing in it; None if it can."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
+    there = nearest(folder)
     if not there.is_dir():
         return there, f"{there} is not a folder"
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         return there, f"this user may not write in {there}"
     if os.geteuid() == 0 and not _service_may_write(there):
         return there, f"user {SERVICE_USER} may not write in {there}"

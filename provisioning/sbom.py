@@ -29,6 +29,8 @@ from packageurl import PackageURL
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
 SBOM = HERE / "sbom.cdx.json"
+LOCKS = ("requirements.lock", "requirements-gpio.lock", "requirements-bundle.lock")
+"""Of what is installed on a box; the first is what every box runs."""
 
 # As SPDX writes them, read in each library's own licence file: what its metadata says is often loose ("BSD") and knows
 # nothing of what is packed into a wheel. A library that is not in here stops the script.
@@ -47,6 +49,7 @@ LICENCES = {
     "numpy": "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0 AND GPL-3.0-or-later WITH GCC-exception-3.1",
     "opencv-python-headless": "Apache-2.0 AND MIT AND LGPL-2.1-or-later",  # FFmpeg is in the wheel
     "paho-mqtt": "EPL-2.0 OR BSD-3-Clause",
+    "pip": "MIT",
     "protobuf": "BSD-3-Clause",
     "pycparser": "BSD-3-Clause",
     "pydantic": "MIT",
@@ -54,6 +57,7 @@ LICENCES = {
     "pymodbus": "BSD-3-Clause",
     "pynmea2": "MIT",
     "pyserial": "BSD-3-Clause",
+    "setuptools": "MIT",
     "smbus2": "MIT",
     "tenacity": "Apache-2.0",
     "tflite-runtime": "Apache-2.0",
@@ -87,30 +91,37 @@ def read_lock(path: Path) -> list[Locked]:
 
 
 def libraries() -> Iterator[Component]:
-    always = read_lock(HERE / "requirements.lock")
-    optional = [one for one in read_lock(HERE / "requirements-gpio.lock") if one not in always]
-    for one in (*always, *optional):
-        if one.name not in LICENCES:
-            raise ValueError(f"{one.name} {one.version}: no licence known; read it, and add it to LICENCES in sbom.py")
-        lock = "requirements-gpio.lock" if one in optional else "requirements.lock"
-        yield Component(
-            type=ComponentType.LIBRARY,
-            name=one.name,
-            version=one.version,
-            bom_ref=f"pkg:pypi/{one.name}@{one.version}",
-            purl=PackageURL("pypi", None, one.name, one.version),
-            scope=ComponentScope.OPTIONAL if one in optional else ComponentScope.REQUIRED,
-            licenses=[LicenseExpression(LICENCES[one.name])],
-            # There is one hash for each wheel, so they belong to the places it comes from and not to the library.
-            external_references=[
-                ExternalReference(
-                    type=ExternalReferenceType.DISTRIBUTION,
-                    url=XsUri(f"provisioning/{lock}#{one.name}"),
-                    hashes=[HashType(alg=HashAlgorithm.SHA_256, content=content) for content in one.sha256],
-                )
-            ],
-            properties=[Property(name="gateway-agent:marker", value=one.marker)] if one.marker else [],
-        )
+    """Required is what the agent imports; optional what GPIO lines need, and what puts a bundle onto a board."""
+    seen: set[Locked] = set()
+    for lock in LOCKS:
+        for one in read_lock(HERE / lock):
+            if one in seen:
+                continue
+            seen.add(one)
+            if one.name not in LICENCES:
+                raise ValueError(f"{one.name} {one.version}: no licence known; read it, then add it to LICENCES here")
+            yield _library(one, lock)
+
+
+def _library(one: Locked, lock: str) -> Component:
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=one.name,
+        version=one.version,
+        bom_ref=f"pkg:pypi/{one.name}@{one.version}",
+        purl=PackageURL("pypi", None, one.name, one.version),
+        scope=ComponentScope.REQUIRED if lock == LOCKS[0] else ComponentScope.OPTIONAL,
+        licenses=[LicenseExpression(LICENCES[one.name])],
+        # There is one hash for each wheel, so they belong to the places it comes from and not to the library.
+        external_references=[
+            ExternalReference(
+                type=ExternalReferenceType.DISTRIBUTION,
+                url=XsUri(f"provisioning/{lock}#{one.name}"),
+                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=content) for content in one.sha256],
+            )
+        ],
+        properties=[Property(name="gateway-agent:marker", value=one.marker)] if one.marker else [],
+    )
 
 
 def packs() -> Iterator[Component]:

@@ -96,6 +96,12 @@ KINDS: dict[str, Kind] = {
             "sửa lại rồi sudo systemctl restart gateway-agent; chưa kiểm tra được những gì nêu trong đó",
         ),
     ),
+    "config-unreadable": Kind(
+        "problem",
+        ("this user may not read {path}", "người dùng này không được đọc {path}"),
+        ("a user that may", "người dùng có quyền"),
+        ("sudo gateway-agent doctor", "sudo gateway-agent doctor"),
+    ),
     "clock-absurd": Kind(
         "problem",
         (

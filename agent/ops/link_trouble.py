@@ -6,11 +6,17 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Literal
 
+from agent.errors import UplinkDown
 from agent.ops.certificates import SOON_DAYS, days_left
 from agent.ops.findings import Finding, finding
 from agent.uplink import Broker
+from agent.uplink.knock import CertificateRefused
 from agent.uplink.link import NoAnswer, Refused
+
+Unreached = Literal["name", "no-way", "silent", "closed"]
+"""Why an address cannot be connected to: its name is not known, no way leads there, no answer, nothing listens."""
 
 # X509_V_ERR_… of OpenSSL's x509_vfy.h; ssl gives the numbers without names.
 _NOT_YET, _EXPIRED = 9, 10
@@ -20,28 +26,41 @@ _LOGIN_CODES = (0x86, 0x8A, 0x8C)  # bad user name or password, banned, bad auth
 _NOT_AUTHORISED = 0x87
 
 
-def in_connecting(exc: OSError, broker: Broker, now: datetime) -> Finding:
-    """exc: of a connection as far as TLS. now: what the box's clock says, with its time zone."""
-    name = str(broker)
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return _certificate(exc, broker, now)
-    if isinstance(exc, ssl.SSLError):
-        kind = "broker-cert-of-ours" if _is_about_ours(exc) else "broker-tls"
-        return finding(kind, name, why=exc.reason or exc)
+def why_unreached(exc: OSError) -> tuple[Unreached, str]:
+    """And in the kernel's words."""
+    words = exc.strerror or str(exc)
     if isinstance(exc, socket.gaierror):
-        return finding("broker-name", name, host=broker.host)
+        return "name", words
     if isinstance(exc, TimeoutError):
-        return finding("broker-silent", name, host=broker.host, port=broker.port)
-    if isinstance(exc, ConnectionRefusedError):
-        return finding("broker-closed", name, host=broker.host, port=broker.port)
-    if isinstance(exc, ConnectionError):
-        return finding("broker-tls", name, why=exc.strerror or exc)
-    return finding("broker-no-way", name, host=broker.host, why=exc.strerror or exc)
+        return "silent", words
+    return ("closed" if isinstance(exc, ConnectionError) else "no-way"), words
+
+
+def in_knocking(exc: UplinkDown, broker: Broker, now: datetime) -> Finding:
+    """exc: of `agent.uplink.knock`. now: what the box's clock says, with its time zone."""
+    name, why, cause = str(broker), _tail(exc, broker), exc.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _certificate(cause, broker, now)
+    if isinstance(exc, CertificateRefused):
+        is_about_ours = "ALERT" in (getattr(cause, "reason", None) or "")  # the other side says it
+        return finding("broker-cert-of-ours" if is_about_ours else "broker-tls", name, why=why)
+    if isinstance(cause, ConnectionError) and not isinstance(cause, ConnectionRefusedError):
+        return finding("broker-tls", name, why=why)
+    if isinstance(cause, OSError):
+        return in_reaching(broker, *why_unreached(cause))
+    # While the clock is not set, TLS leaves the end of a certificate to us, and there is no error of its own.
+    if "has expired" in why:
+        return finding("broker-cert-expired", name, now=_short(now))
+    return finding("broker-tls", name, why=why)
+
+
+def in_reaching(broker: Broker, kind: Unreached, why: str) -> Finding:
+    return finding(f"broker-{kind}", str(broker), host=broker.host, port=broker.port, why=why)
 
 
 def in_logging_in(exc: Exception, broker: Broker, site: str, box: str) -> Finding:
     """exc: of MQTT over a connection that came about."""
-    name, why = str(broker), str(exc).removeprefix(f"{broker}: ")
+    name, why = str(broker), _tail(exc, broker)
     if isinstance(exc, Refused) and exc.code in _LOGIN_CODES:
         return finding("broker-login", name, why=why)
     if isinstance(exc, Refused) and exc.code == _NOT_AUTHORISED:
@@ -61,11 +80,9 @@ def in_delivering(error: str, broker: Broker, site: str, box: str) -> Finding:
 
 
 def in_certificate(der: bytes, broker: Broker, now: datetime) -> Iterator[Finding]:
-    """Of a broker's certificate that TLS took. With a clock that is not set, TLS does not look at the end of one."""
+    """Of a broker's certificate that TLS took."""
     days = days_left(der, now)
-    if days < 0:
-        yield finding("broker-cert-expired", str(broker), now=_short(now))
-    elif days < SOON_DAYS:
+    if days < SOON_DAYS:
         yield finding("broker-cert-soon", str(broker), days=days)
 
 
@@ -79,10 +96,8 @@ def _certificate(exc: ssl.SSLCertVerificationError, broker: Broker, now: datetim
     return finding("broker-cert-unknown", str(broker), why=exc.verify_message)
 
 
-def _is_about_ours(exc: ssl.SSLError) -> bool:
-    """An alert is what the other side says; these are about the certificate that we showed, or did not."""
-    reason = exc.reason or ""
-    return "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE", "ACCESS"))
+def _tail(exc: Exception, broker: Broker) -> str:
+    return str(exc).removeprefix(f"{broker}: ")
 
 
 def _short(when: datetime) -> str:

@@ -28,6 +28,11 @@ _KILLED = re.compile(r"Out of memory: Killed process|Memory cgroup out of memory
 _POWER = re.compile(r"Under-?voltage detected", re.IGNORECASE)
 
 
+def nearest(folder: Path) -> Path:
+    """The folder, or what is above it, as far as it is there for this user to see."""
+    return next(one for one in (folder, *folder.parents) if os.path.exists(one))  # Path.exists() raises for some
+
+
 def disks(written: Iterable[Path], others: Iterable[Path] = ()) -> Iterator[Finding]:
     """written: folders that the agent must be able to write; others may be read-only, as a root that is meant to be so,
     or as all but a few folders are in a sandbox.
@@ -36,7 +41,7 @@ def disks(written: Iterable[Path], others: Iterable[Path] = ()) -> Iterator[Find
     """
     seen = set()
     for folder, is_written in [*((one, True) for one in written), *((one, False) for one in others)]:
-        there = next(one for one in (folder, *folder.parents) if one.exists())
+        there = nearest(folder)
         device = there.stat().st_dev
         if device in seen:
             continue
@@ -64,8 +69,7 @@ def devices(folders: Iterable[Path], sysfs: Path) -> frozenset[str]:
     """The kernel's names of what the folders are on: "mmcblk0p2", and the whole, "mmcblk0"; of memory there is none."""
     names = set()
     for folder in folders:
-        there = next(one for one in (folder, *folder.parents) if one.exists())
-        number = there.stat().st_dev
+        number = nearest(folder).stat().st_dev
         device = sysfs / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
         if device.exists():
             names.add(device.resolve().name)

@@ -228,7 +228,6 @@ class Uplink:
         began_s = time.monotonic()
         rival_seen = self._rival_seen
         link: Link | None = None
-        self._unborn = ""
         try:
             link = self._connect()
             try:
@@ -301,7 +300,7 @@ class Uplink:
         """Until the connection is lost (UplinkDown) or we are stopped (returns)."""
         self._delivery.restart(link.receive_maximum, link.max_packet_bytes)
         self._attachments.restart(link.max_packet_bytes, time.monotonic())
-        self._delivery.counts.error = None
+        self._delivery.counts.error = self._unborn or None
         self._since_ms = self._clock.stamp().wall_ms
         self._connects += 1
         self._greeted = False
@@ -365,10 +364,15 @@ class Uplink:
             self._delivery.acked(acks, now_s)
             for mid, code in acks:
                 self._attachments.acked(mid, code, now_s)
-                if mid == self._birth and code >= 128:
-                    # Nothing that we could send is expected: the broker knows this box by another name, or not at all.
-                    self._unborn = f"broker refused {self._topics.state}: {reason_words(code)}"
-                    self._delivery.counts.error = self._unborn
+                if mid == self._birth:
+                    self._born(code)
+
+    def _born(self, code: int) -> None:
+        """A broker that refuses our birth expects nothing that we could send: it knows this box by another name, or not
+        at all. It may hang up before we hear why, so what it said last is remembered until it takes one."""
+        self._unborn = f"broker refused {self._topics.state}: {reason_words(code)}" if code >= 128 else ""
+        if self._unborn:
+            self._delivery.counts.error = self._unborn
 
     def _take_in(self, link: Link) -> None:
         self._take_acks(link)

@@ -39,6 +39,7 @@ from agent.sensing import SensorWatch
 from agent.sensors import make_outputs, make_sensors, manner
 from agent.tls import IdentityFolder
 from agent.uplink import Broker, UplinkSettings
+from agent.uplink.knock import knock
 from drivers.base import (
     CameraRefused,
     CameraStalled,
@@ -90,7 +91,7 @@ def _print(told: list[Finding], problems: int) -> None:
         print(say("doctor-problem" if is_problem else "doctor-note", about=one.about, found=one.found))
         print(say("doctor-wanted", wanted=one.wanted))
         print(say("doctor-todo", todo=one.todo))
-    print(say("problems", n=problems) if problems else say("all-fine"))
+    print(say("problems", n=problems) if told else say("all-fine"))
 
 
 @dataclass
@@ -117,13 +118,16 @@ class Examination:
         try:
             self.settings = config.load(self.config_path)
         except ConfigError as exc:
-            self.findings.append(finding("config-wrong", why=exc))
+            if self._is_not_for_us(exc.__cause__):
+                self.findings.append(finding("config-unreadable", path=self.config_path))
+            else:
+                self.findings.append(finding("config-wrong", why=exc))
         self._ask_the_service()
         self._look_at_the_machine()
         if self.settings is not None:
             self._look_at_what_is_configured(self.settings)
         if self._blind:
-            self.findings.append(finding("doctor-blind", what=", ".join(self._blind)))
+            self.findings.append(finding("doctor-blind", what=", ".join(dict.fromkeys(self._blind))))
 
     def as_json(self) -> dict[str, Any]:
         told = in_order(self.findings)
@@ -141,6 +145,13 @@ class Examination:
 
     def _is_running(self) -> bool:
         return self.service is not None and self.service.is_running
+
+    def _is_not_for_us(self, exc: BaseException | None) -> bool:
+        """Whether it is this user's right that is missing, and not the service's; then what was not seen is noted."""
+        if not isinstance(exc, PermissionError) or exc.filename is None or probes.is_root_or_service():
+            return False
+        self._blind.append(str(exc.filename))
+        return True
 
     def _ask_the_service(self) -> None:
         if self.settings is None:
@@ -223,7 +234,9 @@ class Examination:
             try:
                 mode = open_mode(path)
             except OSError as exc:
-                self.findings.append(finding("secret-unreadable", str(path), why=f"{path}: {exc.strerror}", path=path))
+                if not self._is_not_for_us(exc):
+                    why = f"{path}: {exc.strerror}"
+                    self.findings.append(finding("secret-unreadable", str(path), why=why, path=path))
                 continue
             if mode is not None:
                 self.findings.append(finding("secret-open", str(path), path=path, mode=mode))
@@ -236,16 +249,17 @@ class Examination:
 
     def _store(self, settings: Config) -> None:
         path = settings.outbox.path
-        folder, why = probes.why_not_writable(path.parent)
-        if why is not None and not self._is_reported(folder):
-            self.findings.append(finding("outbox-folder", why=why, path=folder))
-        if any(wants_evidence(camera) for camera in settings.camera):
-            folder, why = probes.why_not_writable(settings.evidence.path)
+        if probes.is_root_or_service():
+            folder, why = probes.why_not_writable(path.parent)
             if why is not None and not self._is_reported(folder):
-                self.findings.append(finding("evidence-folder", why=why, path=folder))
-        if not os.access(path.parent, os.R_OK | os.X_OK) and path.parent.exists():
+                self.findings.append(finding("outbox-folder", why=why, path=folder))
+            if any(wants_evidence(camera) for camera in settings.camera):
+                folder, why = probes.why_not_writable(settings.evidence.path)
+                if why is not None and not self._is_reported(folder):
+                    self.findings.append(finding("evidence-folder", why=why, path=folder))
+        if not os.access(machine.nearest(path.parent), os.R_OK | os.X_OK, effective_ids=True):
             self._blind.append(str(path.parent))
-        elif path.exists():
+        elif os.path.exists(path):
             try:
                 self.outbox = figures(path)
             except EventStoreError as exc:
@@ -260,21 +274,23 @@ class Examination:
     def _broker(self, broker: Broker, uplink: UplinkSettings) -> Iterator[Finding]:
         now = datetime.now(UTC)
         name = str(broker)
-        try:
-            certificate = probes.shake_hands(broker)
-        except ConfigError as exc:
-            yield finding("cert-unusable", name, why=exc)
-            return
-        except OSError as exc:
-            yield link_trouble.in_connecting(exc, broker, now)
-            return
-        if certificate is None:
+        if broker.tls is None:
+            unreached = probes.reach(broker.host, broker.port)
+            if unreached is not None:
+                yield link_trouble.in_reaching(broker, *unreached)
+                return
             yield finding("broker-plain", name)
         else:
-            dated = list(link_trouble.in_certificate(certificate, broker, now))
-            yield from dated
-            if any(one.level == "problem" for one in dated):
+            try:
+                certificate = knock(broker, broker.tls)
+            except ConfigError as exc:
+                if not self._is_not_for_us(exc.__cause__):
+                    yield finding("cert-unusable", name, why=exc)
                 return
+            except UplinkDown as exc:
+                yield link_trouble.in_knocking(exc, broker, now)
+                return
+            yield from [] if certificate is None else link_trouble.in_certificate(certificate, broker, now)
         if self._is_connected_to(name):
             # With some brokers a second connection ends the first: the service's word has to do.
             yield from self._refused_by(broker, uplink)
@@ -327,7 +343,13 @@ class Examination:
             kind, why = unreached
             yield finding(f"camera-{kind}", camera.id, host=address[0], port=address[1], why=why)
             return
-        found = _looked_at(camera, address)
+        try:
+            found = _looked_at(camera, address)
+        except ConfigError as exc:
+            if not self._is_not_for_us(exc.__cause__):
+                path = camera.credentials_file
+                yield finding("secret-unreadable", str(path), why=exc, path=path)
+            return
         if found is not None:
             yield found
         elif said is not None:
@@ -356,7 +378,7 @@ def secret_files(settings: Config) -> list[Path]:
     named = [camera.credentials_file for camera in settings.camera]
     named += [settings.uplink.password_file, *(broker.key_file for broker in settings.broker)]
     pair = IdentityFolder(settings.box.identity).pair
-    named += [pair] if pair.exists() else []
+    named += [pair] if os.path.exists(pair) else []
     return list(dict.fromkeys(path for path in named if path is not None))
 
 
@@ -384,11 +406,9 @@ def _waiting(outbox: Figures, settings: Config) -> Iterator[Finding]:
 
 
 def _looked_at(camera: CameraConfig, address: tuple[str, int] | None) -> Finding | None:
-    """None if it gave a picture."""
+    """None if it gave a picture. Raises ConfigError for its credentials file."""
     try:
         probes.look(camera)
-    except ConfigError as exc:
-        return finding("secret-unreadable", str(camera.credentials_file), why=exc, path=camera.credentials_file)
     except CameraRefused as exc:
         kind = "camera-login" if exc.status in (401, 403) else "camera-refused"
         return finding(kind, camera.id, why=_why(exc, camera.id))

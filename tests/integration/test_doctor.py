@@ -302,7 +302,8 @@ def test_a_broker_that_lets_us_in_and_takes_nothing_is_told(tmp_path: Path) -> N
 
             def is_refused() -> bool:
                 path = tmp_path / "health.json"
-                return path.exists() and "not authorised" in json.loads(path.read_text())["link"].get("error", "")
+                said = json.loads(path.read_text()) if path.exists() else {}
+                return bool(said) and said["outbox"]["rows"] > 0 and "not authorised" in said["link"].get("error", "")
 
             assert eventually(is_refused), agent.log()
             told = doctor(config)

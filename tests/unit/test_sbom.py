@@ -60,9 +60,9 @@ def test_the_bill_is_what_the_schema_of_cyclonedx_wants() -> None:
 
 def test_every_library_of_the_locks_and_every_pack_is_in_the_bill() -> None:
     found = {(one["name"], one["version"]) for one in COMPONENTS}
-    for lock in ("requirements.lock", "requirements-gpio.lock"):
+    for lock in sbom.LOCKS:
         named = [line.split(" ")[0] for line in (TOP / "provisioning" / lock).read_text().splitlines() if "==" in line]
-        assert len(named) > 20
+        assert len(named) > 1
         assert {tuple(name.split("==")) for name in named} <= found
     assert {path.parent.name for path in TOP.glob("models/*/manifest.toml")} <= {name for name, _ in found}
 
@@ -85,18 +85,19 @@ def test_a_copyleft_licence_would_be_refused() -> None:
     assert refused("GPL-3.0-or-later WITH GCC-exception-3.1 AND LGPL-2.1-only") == []
 
 
-@pytest.mark.parametrize("name", sbom.LICENCES)
-def test_what_a_library_says_of_its_own_licence_is_in_the_bill(name: str) -> None:
-    """Where it says it in SPDX's words: then whatever it names is in ours, too."""
-    try:
-        said = metadata(name).get("License-Expression")
-    except PackageNotFoundError:
-        pytest.skip(f"{name} is not installed on this machine")
-    if said is None:
-        pytest.skip(f"{name} says it in words of its own")
+def test_what_libraries_say_of_their_own_licence_is_in_the_bill() -> None:
+    """Those that are installed here and say it in SPDX's words: whatever they name is in ours, too."""
     spdx = get_spdx_licensing()
-    assert spdx.license_keys(said)
-    assert set(spdx.license_keys(said)) <= set(spdx.license_keys(sbom.LICENCES[name]))
+    compared = 0
+    for name in sbom.LICENCES:
+        try:
+            said = metadata(name).get("License-Expression")
+        except PackageNotFoundError:  # for another processor or system
+            continue
+        if said is not None:
+            compared += 1
+            assert set(spdx.license_keys(said)) <= set(spdx.license_keys(sbom.LICENCES[name])), name
+    assert compared > 8
 
 
 def test_a_line_of_a_lock_that_is_not_understood_stops_the_bill(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from agent.contract.box import SensorHealth
 from agent.ops.finding_kinds import KINDS, NOUNS
 from agent.ops.findings import finding, in_order
-from agent.probes import Unreached
+from agent.ops.link_trouble import Unreached
 
 TOP = Path(__file__).resolve().parents[4]
 
@@ -55,6 +55,7 @@ def _texts(node: ast.expr) -> Iterator[str]:
 def test_every_kind_can_be_found_and_every_one_that_is_found_exists() -> None:
     states = set(get_args(SensorHealth.model_fields["state"].annotation)) - {"ok", "opening"}
     named = {
+        "broker-*": {f"broker-{why}" for why in get_args(Unreached)},
         "camera-*": {f"camera-{why}" for why in get_args(Unreached)},
         "sensor-*": {f"sensor-{state}" for state in states},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from agent import config, probes
 from agent.contract.box import CameraHealth, Health, LinkHealth, OutboxHealth, SensorHealth
 from agent.ops.health import pulse_path
 from agent.ops.service import Service
+from agent.outbox import Outbox
 from agent.verbs import doctor
 from agent.verbs.doctor import Examination
 from drivers.base import CameraEnded, CameraRefused, CameraStalled, CameraUnavailable
@@ -193,7 +195,7 @@ def test_a_sensor_is_left_to_a_service_that_has_not_said_how_it_is(box: Examinat
 def test_what_a_connected_broker_does_not_take_is_told_while_something_waits(
     box: Examination, rows: int, error: str | None, wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "shake_hands", lambda _: None)
+    monkeypatch.setattr(probes, "reach", lambda *_: None)
     monkeypatch.setattr(probes, "log_in", lambda *_: pytest.fail("some brokers throw the service out for that"))
     link = LinkHealth(state="up", broker="ioc:1883", error=error)
     box.is_at_work = True
@@ -235,3 +237,67 @@ def test_root_sees_whether_the_services_user_may_write(
     folder, why = probes.why_not_writable(tmp_path / "evidence")
     assert folder == tmp_path
     assert why == (None if fits else f"user nobody may not write in {tmp_path}")
+
+
+# ---- a user who may not look -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked(box: Examination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Examination]:
+    """As a technician sees a box who forgot sudo: the agent's folder and its secrets are not for him."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may be somebody else")
+    inside = tmp_path / "state"
+    inside.mkdir(mode=0o700)
+    text = box.config_path.read_text().replace(f"{tmp_path}/outbox.db", f"{inside}/outbox.db")
+    text = text.replace(f"{tmp_path}/identity", f"{inside}/identity")
+    login = f'source = "rtsp://10.0.0.21/s"\ncredentials_file = "{inside}/north"'
+    box.config_path.write_text(text.replace('source = "rtsp://10.0.0.21/s"', login))
+    Outbox(inside / "outbox.db").close()
+    monkeypatch.setattr(probes, "reach", lambda *_: None)
+    monkeypatch.setattr(probes, "log_in", lambda *_: None)
+    Examination(
+        box.config_path
+    ).examine()  # loads what is loaded at its first use: Python may lie in a folder of root's
+    folders = [tmp_path, *tmp_path.parents]
+    modes = {folder: folder.stat().st_mode for folder in folders}
+    for folder in folders:
+        folder.chmod(modes[folder] | 0o055)
+    os.seteuid(65534)
+    try:
+        yield Examination(box.config_path)
+    finally:
+        os.seteuid(0)
+        for folder in folders:
+            folder.chmod(modes[folder])
+
+
+def test_who_forgot_sudo_is_told_what_he_could_not_see_and_no_nonsense(
+    locked: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "is_root_or_service", lambda: False)  # there is a service's user, and we are not it
+    locked.examine()
+    told = {one.kind: one for one in locked.findings}
+    assert set(told) & {"secret-unreadable", "outbox-folder", "outbox-unreadable", "camera-bad"} == {"camera-bad"}
+    assert str(told["camera-bad"].name) == "usb"
+    assert "state" in told["doctor-blind"].found
+
+
+def test_who_may_not_read_the_configuration_is_told_to_use_sudo(
+    locked: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "is_root_or_service", lambda: False)
+    os.seteuid(0)
+    locked.config_path.chmod(0o600)
+    os.seteuid(65534)
+    locked.examine()
+    assert "config-unreadable" in kinds(locked)
+    assert "config-wrong" not in kinds(locked)
+
+
+def test_the_same_is_a_problem_when_it_is_the_services_own_right(
+    locked: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "is_root_or_service", lambda: True)
+    locked.examine()
+    assert {"secret-unreadable", "outbox-folder"} <= set(kinds(locked))
