@@ -44,11 +44,13 @@ class Verb:
 VERBS = {
     "run": Verb("watch the cameras and report, until stopped (what the service runs)", True),
     "check": Verb("try everything once: configuration, model, cameras, broker; say what to do", True),
+    "doctor": Verb("look at the box as it stands and runs; say what is wrong and what to do", True),
     "replay": Verb("run a recording through the same stages and write the events found", True),
     "watch": Verb("show what arrives at a broker, for developers"),
     "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
     "identity": Verb("the box's own key and certificate: show, request, get and renew it", True),
     "outbox": Verb("show what waits to be sent", True),
+    "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
     "model": Verb("list and verify the model packs"),
 }
 

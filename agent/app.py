@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from agent import __version__
 from agent.alive import Signs
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
-from agent.config import Config
+from agent.config import DEFAULT_PATH, Config
 from agent.contract.event import BoxStrained, Lasting, SensorAlert
+from agent.durable import Memo
 from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
-from agent.ops.health import HealthReport
+from agent.ops import commissioning
+from agent.ops.health import HealthReport, pulse_path
 from agent.ops.notify import Notifier
 from agent.ops.strain import Strain
 from agent.ops.watchdog import Watchdog
@@ -25,6 +30,7 @@ from agent.raised import Put, RaisedAlerts
 from agent.sensing import Sensing
 from agent.sensors import make_sensing
 from agent.tls import IdentityFolder
+from agent.update import Heart, UpdateReporter, system_places
 from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
@@ -40,7 +46,9 @@ _ROUND_WITHIN_S = 120.0  # one round of the main thread: board, health, and what
 _END_STEP_S = 60.0  # none of the steps at the end takes longer; a camera's is the longest, with 20 s
 
 
-def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) -> None:
+def run(
+    config: Config, stop: threading.Event, *, pictures: Path | None = None, config_path: Path = DEFAULT_PATH
+) -> None:
     """Run until stop is set, or until every camera is a recording that was played to its end (a box without a camera
     has no end).
 
@@ -52,6 +60,7 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
     systemd = Notifier()
     credentials = {camera.id: read_credentials(camera) for camera in config.camera}
     detector = make_detector(config)
+    looked_ms = None if detector is None else _first_look(detector)
     budget = InferenceBudget(config.detector.max_inferences_per_s)
     sensing = make_sensing(config, clock)
     settings = uplink_settings(config)
@@ -85,10 +94,15 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
         clock=clock,
         sensing=sensing,
     )
+    places = system_places(config_path)
+    updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
+    heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
+    pulse = Memo(pulse_path(config.outbox.path))
     main = Signs("main", clock)
     stages = [main, outbox.signs, *([uplink.signs] if uplink else []), sensing.signs]
     watchdog = Watchdog([*stages, *(signs for worker in workers for signs in worker.signs)], systemd)
     _resume(raised, put, workers, sensing, strain)
+    commissioning.take_up(commissioning.beside(config.outbox.path), put, evidence, clock)
     if uplink is None:
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
     else:
@@ -109,9 +123,14 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
                 systemd.status(line)
                 told = line
             strain.update()
-            if uplink is not None and report.is_due(config.health.interval_s):
-                uplink.publish_health(report.make())
+            if report.is_due(config.health.interval_s):
+                health = report.make()
+                pulse.write(health.model_dump_json(exclude_none=True).encode())
+                if uplink is not None:
+                    uplink.publish_health(health)
             evidence.tidy()
+            updates.update()
+            heart.update(updates.told)
     finally:
         watchdog.stop()
         systemd.stopping(_END_STEP_S)
@@ -134,6 +153,13 @@ def run(config: Config, stop: threading.Event, *, pictures: Path | None = None) 
                 _log.info("picture: %s", worker.scene.write(path))
             except OSError as exc:
                 _log.error("cannot write the picture %s: %s", path, exc)
+
+
+def _first_look(detector: TfliteDetector) -> float:
+    """Milliseconds. It also prepares the network, and one that cannot look ends the agent here and not later."""
+    began_s = time.monotonic()
+    detector.detect(np.full((480, 640, 3), 114, np.uint8), 0.5)
+    return round((time.monotonic() - began_s) * 1000, 1)
 
 
 def make_detector(config: Config) -> TfliteDetector | None:

@@ -31,6 +31,7 @@ from agent.config import (
 )
 from agent.contract.event import LeftBehind, Removed
 from agent.errors import ConfigError
+from agent.secret_file import warn_if_open
 from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
 from agent.vision.masks import Polygon, PrivateCamera
@@ -87,6 +88,7 @@ def read_credentials(camera: CameraConfig) -> Credentials | None:
 def credentials_in(path: Path, name: str) -> Credentials:
     """name: what to call the file in errors. Raises ConfigError as read_credentials does."""
     try:
+        warn_if_open(path)
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{name}: {exc.strerror}") from exc

@@ -24,6 +24,8 @@ from typing import Protocol
 # kernel for those whom a sandbox forbids to.
 _SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/gateway-agent-clock/synchronized"))
 _log = logging.getLogger(__name__)
+EARLIEST_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""Before this program was written: a clock that says so is wrong."""
 _LIBC = ctypes.CDLL(None)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -59,7 +61,6 @@ class OfferedTime:
     is a receiver whose week counter ran over (19.6 years), and is refused.
     """
 
-    _EARLIEST_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
     _LATEST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
     _OFFERS = 5  # as many must agree
     _AGREE_MS = 1000.0  # a sentence takes up to a second to arrive: that, and not more
@@ -73,7 +74,7 @@ class OfferedTime:
         self._accepted: tuple[float, float] | None = None  # wall - monotonic in ms, and when that was said last
 
     def offer(self, utc_ms: int, mono_s: float, source: str) -> None:
-        if not self._EARLIEST_MS <= utc_ms < self._LATEST_MS:
+        if not EARLIEST_MS <= utc_ms < self._LATEST_MS:
             return
         with self._lock:
             if source != self._source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -31,29 +32,47 @@ class Memo:
         return True
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A rename is one step, and content and name are on the disk by then. Raises OSError."""
-    _write(path, content, 0o666)
+def write_whole(path: Path, content: bytes, *, like: os.stat_result | None = None) -> None:
+    """A rename is one step, and content and name are on the disk by then. Raises OSError.
+
+    like: whose owner and rights the file gets; none: those of any new file.
+    """
+    _write(path, content, 0o666, like)
 
 
 def write_private(path: Path, content: bytes) -> None:
     """As write_whole, for what nobody but the folder's owner may read, root's files in it included: a key made with
     sudo is the service's all the same. Raises OSError."""
     path.with_name(path.name + ".new").unlink(missing_ok=True)  # its mode would be kept
-    _write(path, content, 0o600)
+    _write(path, content, 0o600, None)
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
+def _write(path: Path, content: bytes, mode: int, like: os.stat_result | None) -> None:
     new = path.with_name(path.name + ".new")
     with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         if mode == 0o600 and os.geteuid() == 0:
             folder = path.parent.stat()
             os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
+        if like is not None:
+            os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
     sync_folder(path.parent)
+
+
+def set_link(link: Path, target: str | None) -> None:
+    """A symbolic link, in one step from the old target to the new; None: no link. Raises OSError."""
+    if target is None:
+        link.unlink(missing_ok=True)
+    else:
+        new = link.with_name(link.name + ".new")
+        new.unlink(missing_ok=True)
+        new.symlink_to(target)
+        new.replace(link)
+    sync_folder(link.parent)
 
 
 def sync_folder(folder: Path) -> None:

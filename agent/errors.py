@@ -4,7 +4,8 @@ GatewayError
 ├── ConfigError       the configuration cannot be used: exit 78, a restart cannot mend it
 ├── EventStoreError   the outbox cannot take or give events now: keep the event, try again, say so in health
 ├── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
-└── IdentityError     the box's certificate cannot be had, or used: what there was stays, a person or the timer goes on
+├── IdentityError     the box's certificate cannot be had, or used: what there was stays, a person or the timer goes on
+└── UpdateRefused     an update file is not to be installed: keep what runs, and report why
 """
 
 
@@ -26,3 +27,7 @@ class UplinkDown(GatewayError):
 
 class IdentityError(GatewayError):
     """The box's key or certificate, or the authority that should certify it."""
+
+
+class UpdateRefused(GatewayError):
+    """An update file that must not, or cannot, be installed here."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.clock import machine_clock_is_set
 from agent.errors import ConfigError
+from agent.secret_file import warn_if_open
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL; ssl has no name for it
 _WRITTEN_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()  # this program is not older
@@ -70,6 +71,7 @@ def client_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if certificate is not None:
         try:
+            warn_if_open(key or certificate)
             # Without a password to ask for: a terminal may be there, and a service has none.
             context.load_cert_chain(certificate, key, password=lambda: b"")
         except (ssl.SSLError, OSError) as exc:

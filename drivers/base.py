@@ -38,7 +38,14 @@ class CameraUnavailable(DriverError):
 
 
 class CameraRefused(CameraUnavailable):
-    """The camera answered and refused: wrong password, no such stream."""
+    """The camera answered and refused: wrong password, no such stream.
+
+    status: with which HTTP or RTSP status, None where there was none.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class CameraStalled(DriverError):

@@ -21,10 +21,11 @@ ENVIRONMENT = "GATEWAY_AGENT_SYSFS"
 _PROCESSOR = ("cpu", "soc", "x86_pkg", "coretemp", "k10temp", "package")
 _NOT_MEASURED = "pmic"
 
-# Of the firmware of a Raspberry Pi: bits of what is so now. Bits 16 to 19, what has been so since the boot, say nothing
-# of what helps now.
+# Of the firmware of a Raspberry Pi: bits of what is so now; 16 bits higher, what has been so since the boot, which says
+# nothing of what helps now, but much to a technician.
 _UNDERVOLTAGE = 0x1
 _SLOWED = 0x2 | 0x4 | 0x8  # frequency capped, throttled, soft temperature limit
+_SINCE_BOOT = 16
 _FIRMWARE = "devices/platform/soc/soc:firmware/get_throttled"
 
 
@@ -34,25 +35,30 @@ class BoardState:
 
     is_slowed: kernel or firmware makes the processor slower than it could be, because of heat or a weak supply.
     is_undervolted: the supply's voltage is too low, at this moment.
+    was_slowed, was_undervolted: has been so since the boot; a Raspberry Pi's firmware remembers it.
     """
 
     cpu_c: float | None = None
     is_slowed: bool = False
     is_undervolted: bool = False
+    was_slowed: bool = False
+    was_undervolted: bool = False
 
 
 class Board:
     """Opens, reads and closes small files; keeps nothing. sysfs: the folder that is /sys."""
 
     def __init__(self, sysfs: Path = Path("/sys")) -> None:
-        self._sysfs = sysfs
+        self.sysfs = sysfs
 
     def state(self) -> BoardState:
-        bits = _number(self._sysfs / _FIRMWARE, base=16) or 0
+        bits = _number(self.sysfs / _FIRMWARE, base=16) or 0
         return BoardState(
             cpu_c=self._cpu_c(),
             is_slowed=bool(bits & _SLOWED) or self._is_cooled_by_slowing(),
             is_undervolted=bool(bits & _UNDERVOLTAGE) or self._is_undervolted(),
+            was_slowed=bool(bits >> _SINCE_BOOT & _SLOWED),
+            was_undervolted=bool(bits >> _SINCE_BOOT & _UNDERVOLTAGE),
         )
 
     def _cpu_c(self) -> float | None:
@@ -83,7 +89,7 @@ class Board:
         )
 
     def _each(self, kind: str, pattern: str) -> Iterable[Path]:
-        return sorted((self._sysfs / "class" / kind).glob(pattern))
+        return sorted((self.sysfs / "class" / kind).glob(pattern))
 
 
 def board(environment: Mapping[str, str] = os.environ) -> Board:

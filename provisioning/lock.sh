@@ -7,6 +7,7 @@
 # requirements-gpio.lock  that, and gpiod (LGPL) for boxes with GPIO lines
 # requirements-demo.lock  what the box runs, the demo's broker, and what builds the project
 # requirements-dev.lock   that, and the tools of tests and lint
+# requirements-bundle.lock  what builds a bundle and installs it on a board: pip, setuptools
 set -eu
 
 fail() { echo "lock.sh: $1" >&2; exit "${2:-1}"; }
@@ -25,7 +26,7 @@ lock() {
   file=provisioning/$1
   shift
   "$uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
-    --no-emit-index-url --no-emit-find-links --constraint "$limits" --output-file "$file" "$@" pyproject.toml
+    --no-emit-index-url --no-emit-find-links --constraint "$limits" --output-file "$file" "$@" "${project:-pyproject.toml}"
   echo "$file: $(grep -c '==' "$file") packages"
 }
 
@@ -34,7 +35,7 @@ main() {
   cd "$(dirname "$0")/.."
   uv=$(find_uv)
   limits=$(mktemp)
-  trap 'rm -f "$limits"' EXIT
+  trap 'rm -f "$limits" "$limits.in"' EXIT
   # uv reads no upper bound on Python: this one says it is for 3.10 and older, and pip refuses it on ours.
   echo "backports-strenum<1.3" >"$limits"
   # The largest set first: the smaller ones are held to its versions, so that what is tested is what runs.
@@ -42,6 +43,8 @@ main() {
   echo "setuptools>=77" | lock requirements-demo.lock --constraint provisioning/requirements-dev.lock --extra demo -
   lock requirements-gpio.lock --constraint provisioning/requirements-dev.lock --extra gpio
   lock requirements.lock --constraint provisioning/requirements-dev.lock
+  printf 'pip\nsetuptools>=77\n' >"$limits.in"
+  project="$limits.in" lock requirements-bundle.lock "$@" --constraint provisioning/requirements-dev.lock
 }
 
 main "$@"

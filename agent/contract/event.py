@@ -246,6 +246,45 @@ class BoxStrained(Body):
     lasted_s: float | None = Field(default=None, ge=0, description="with cleared: how long it lasted")
 
 
+class Check(Body):
+    """One thing that was tried when a box was commissioned."""
+
+    name: str = Field(description='what was tried: "camera north", "broker ioc.example:8883", "clock" …')
+    fine: bool
+    words: str = Field(description="what the technician was told, in the language of the terminal")
+
+
+class Commissioned(Body):
+    """Somebody has installed or changed the box and tried everything on it; this is the report of it."""
+
+    kind: Literal["commissioned"] = "commissioned"
+    problems: int = Field(ge=0, description="how many of the checks are not fine")
+    checks: tuple[Check, ...]
+    versions: dict[str, str] = Field(description="of agent, python, model, system, kernel, board …, by name")
+    pictures: dict[str, Evidence] | None = Field(
+        default=None, description="by camera: what it shows with its lines and zones, all people pixelated"
+    )
+
+
+class BoxUpdate(Body):
+    """What became of an update file that the box was given: a release of the agent, a model pack, a configuration, or
+    the keys it believes."""
+
+    kind: Literal["box-update"] = "box-update"
+    result: Literal["accepted", "refused", "confirmed", "rolled-back"] = Field(
+        description="accepted: it is whole, rightly signed, runs, and must now prove itself; confirmed: it works; "
+        "rolled-back: it did not, and what was before works again; refused: nothing was changed"
+    )
+    severity: Severity
+    file: str = Field(description="the file's name")
+    update: str | None = Field(default=None, description="the same for all that is said of one file, where it was read")
+    artifact: Literal["release", "pack", "config", "trust"] | None = Field(default=None, description="what it carries")
+    name: str | None = Field(default=None, description="of a pack: its name")
+    version: str | None = None
+    previous: str | None = Field(default=None, description="the version that it replaces")
+    reason: str | None = Field(default=None, description="why it was refused or rolled back; or what could not be told")
+
+
 GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
 
 
@@ -413,6 +452,8 @@ AnyBody = Annotated[
     | CameraSilent
     | CameraFault
     | BoxStrained
+    | Commissioned
+    | BoxUpdate
     | Gap
     | NewLedger
     | Counts

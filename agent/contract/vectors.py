@@ -17,8 +17,11 @@ from typing import Any
 from agent.contract.event import (
     Body,
     BoxStrained,
+    BoxUpdate,
     CameraFault,
     CameraSilent,
+    Check,
+    Commissioned,
     Congestion,
     Counts,
     Crossing,
@@ -290,6 +293,55 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         _PLAIN,
         BoxStrained(
             state="cleared", alert="77ab0c1e", severity="warning", causes=("hot",), cpu_c=69.5, lasted_s=5400.0
+        ),
+    ),
+    (
+        "a box that was installed",
+        Stream.ALERT,
+        "box",
+        replace(_PLAIN, seq=1),
+        Commissioned(
+            problems=1,
+            checks=(
+                Check(name="camera north", fine=True, words="camera north: fine, 1280 x 720, H264"),
+                Check(name="clock", fine=False, words="clock: not set"),
+            ),
+            versions={"agent": "0.1.0", "python": "3.11.2"},
+            pictures={
+                "north": Evidence(
+                    id="1-9f86d081884c",
+                    sha256="ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                    bytes=48211,
+                )
+            },
+        ),
+    ),
+    (
+        "an update that is being tried",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxUpdate(
+            result="accepted",
+            severity="info",
+            file="gateway-update-0.2.0.gwu",
+            update="9f86d081884c7d65",
+            artifact="release",
+            name="gateway-agent",
+            version="0.2.0",
+            previous="0.1.0",
+        ),
+    ),
+    (
+        "a file that is none",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        BoxUpdate(
+            result="refused",
+            severity="warning",
+            file="gateway-update-0.3.0.gwu",
+            reason="it is cut off in manifest.json, 112 bytes before its end; fetch it again",
         ),
     ),
     (

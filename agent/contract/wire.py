@@ -109,7 +109,7 @@ KEYS: dict[str, int] = {
     "not_stored": 112,
     "given_up": 113,
     "colour": 114,
-    # Sensors: 130 to 149.
+    # Sensors: 130 to 144.
     "quantity": 130,
     "more": 131,
     "bound": 132,
@@ -120,12 +120,23 @@ KEYS: dict[str, int] = {
     "values": 137,
     "outputs": 138,
     "on": 139,
+    # Updates of the box.
+    "update": 145,
+    "artifact": 146,
+    "version": 147,
+    "previous": 148,
     # The box under strain.
     "causes": 150,
     "budget": 151,
     "max_per_s": 152,
     "limit_per_s": 153,
     "granted": 154,
+    # The commissioning report.
+    "checks": 155,
+    "problems": 156,
+    "fine": 157,
+    "words": 158,
+    "versions": 159,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

@@ -2,6 +2,6 @@
 time. Of the other stages it knows nothing; `agent.vision` feeds a Witness, `agent.uplink` empties the EvidenceStore."""
 
 from agent.evidence.store import EvidenceStore, Holding
-from agent.evidence.witness import Witness
+from agent.evidence.witness import Witness, pixelated
 
-__all__ = ["EvidenceStore", "Holding", "Witness"]
+__all__ = ["EvidenceStore", "Holding", "Witness", "pixelated"]

@@ -61,6 +61,13 @@ class Shot:
 
     @staticmethod
     def of(frame: Frame, tracks: Tracks) -> Shot:
+        return Shot.scaled(frame, tracks.ids.copy(), tracks.boxes_xyxy_px, tracks.class_ids.copy())
+
+    @staticmethod
+    def scaled(
+        frame: Frame, ids: npt.NDArray[np.int64], boxes_xyxy_px: Floats, class_ids: npt.NDArray[np.int32]
+    ) -> Shot:
+        """Of a frame and what is where in it, made smaller together if the frame is large."""
         wide, high = frame.size_wh_px
         scale = min(1.0, (MAX_PIXELS / (wide * high)) ** 0.5)
         if scale < 1.0:
@@ -69,7 +76,7 @@ class Shot:
             picture = cast("npt.NDArray[np.uint8]", cv2.resize(frame.image_bgr, size, interpolation=cv2.INTER_LINEAR))
         else:
             picture = frame.image_bgr.copy()
-        return Shot(picture, tracks.ids.copy(), tracks.boxes_xyxy_px * np.float32(scale), tracks.class_ids.copy())
+        return Shot(picture, ids, boxes_xyxy_px * np.float32(scale), class_ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

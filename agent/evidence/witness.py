@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.contract.event import Evidence, Place
 from agent.evidence.best import BestViews, Shot, Tracks
@@ -13,7 +14,16 @@ from agent.evidence.picture import as_jpeg, frame_subject, pixelate
 from agent.evidence.store import EvidenceStore
 from drivers.base import Detector, Frame
 
+Picture = npt.NDArray[np.uint8]
 Pixelate = Literal["others", "all", "none"]
+
+
+def pixelated(frame: Frame, detector: Detector) -> Picture:
+    """A copy of a picture without tracks, uint8 (h, w, 3), smaller if it is large, with everybody in it pixelated."""
+    nobody = (np.empty(0, np.int64), np.empty((0, 4), np.float32), np.empty(0, np.int32))
+    shot = Shot.scaled(frame, *nobody)
+    pixelate(shot.picture_bgr, others(shot, None, detector))
+    return shot.picture_bgr
 
 
 class Witness:

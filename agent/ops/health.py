@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,12 +59,16 @@ class HealthReport:
         return self._clock.mono_s() - self._made_s >= interval_s
 
     def make(self) -> Health:
+        """To be published: the next is due an interval later."""
         self._made_s = self._clock.mono_s()
+        return self.look()
+
+    def look(self) -> Health:
         now = self._clock.stamp()
         status = self._uplink.status() if self._uplink else None
         return Health(
             time=now.wall_ms,
-            uptime_s=round(self._made_s - self._started_s, 1),
+            uptime_s=round(self._clock.mono_s() - self._started_s, 1),
             agent=self._version,
             clock_trusted=now.trusted,
             runtime=self._detector.runtime if self._detector else None,
@@ -161,6 +166,20 @@ def _outbox(depth: Depth, now_ms: int) -> OutboxHealth:
         oldest_s=max(now_ms - oldest_ms, 0) / 1000 if oldest_ms is not None else None,
         last=depth.last,
     )
+
+
+def pulse_path(outbox_path: Path) -> Path:
+    """Where the running agent leaves its health for whoever looks at the box: in the outbox's folder."""
+    return outbox_path.with_name("health.json")
+
+
+def read_pulse(path: Path) -> tuple[Health, float] | None:
+    """What the agent said of itself last, and how many seconds ago by the file's time; None if there is none."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+        return Health.model_validate_json(path.read_bytes()), age_s
+    except (OSError, ValueError):
+        return None
 
 
 def rss_bytes() -> int:

@@ -106,6 +106,23 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "clock: not set from the network yet; events are corrected once it is",
         "đồng hồ: chưa đồng bộ qua mạng; thời gian sự kiện sẽ được sửa khi đồng bộ",
     ),
+    "doctor-problem": ("PROBLEM: {about}: {found}", "LỖI: {about}: {found}"),
+    "doctor-note": ("note: {about}: {found}", "lưu ý: {about}: {found}"),
+    "doctor-wanted": ("    wanted: {wanted}", "    cần: {wanted}"),
+    "doctor-todo": ("    what to do: {todo}", "    cách xử lý: {todo}"),
+    "ended-code": ("exit code {code} ({result})", "mã thoát {code} ({result})"),
+    "ended-signal": ("ended by {name}", "bị dừng bởi {name}"),
+    "ended-watchdog": ("it stood still, and the watchdog ended it", "bị treo và watchdog đã dừng"),
+    "ended-memory": ("ended by the kernel for want of memory", "bị nhân Linux dừng vì thiếu bộ nhớ"),
+    "report-title": ("commissioning report of {box} at {site}", "biên bản lắp đặt {box} tại {site}"),
+    "report-written": (
+        "report: {path}; the service sends it to the operations centre",
+        "biên bản: {path}; dịch vụ sẽ gửi về trung tâm",
+    ),
+    "report-bad": (
+        "report: PROBLEM: {path} cannot be written: {why}",
+        "biên bản: LỖI: không ghi được {path}: {why}",
+    ),
     "identity-none": (
         "identity: {name} has no certificate yet in {folder}; get one: gateway-agent identity enrol",
         "định danh: {name} chưa có chứng thư trong {folder}; hãy lấy: gateway-agent identity enrol",
@@ -180,6 +197,37 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "identity: PROBLEM: it is time to renew by hand: {why}: gateway-agent identity request",
         "định danh: LỖI: đã đến lúc gia hạn bằng tay: {why}: gateway-agent identity request",
     ),
+    "update-proven": ("release {version}: runs, and has proven itself", "bản {version}: đang chạy, đã được kiểm chứng"),
+    "update-unproven": (
+        "release {version}: is being tried; {proven} comes back if it does not work",
+        "bản {version}: đang được thử; nếu không hoạt động, {proven} sẽ được khôi phục",
+    ),
+    "update-previous": ("release {version}: was there before", "bản {version}: bản trước đó"),
+    "update-none": (
+        "no release in {root}; this is agent {version}, installed otherwise",
+        "không có bản nào trong {root}; đây là phần mềm {version}, được cài bằng cách khác",
+    ),
+    "update-under-way": ("{file}: under way ({phase})", "{file}: đang thực hiện ({phase})"),
+    "update-fine": ("{file}: fine, {what}, signed by {signers}", "{file}: hợp lệ, {what}, người ký: {signers}"),
+    "update-clock": (
+        "the clock is not set: nobody can tell whether this file has expired; it would be taken, and reported so",
+        "đồng hồ chưa đặt: không biết tệp đã hết hạn chưa; tệp vẫn được nhận và được báo cáo như vậy",
+    ),
+    "update-accepted": (
+        "{file}: {what} is installed and must now prove itself; leave the power on {why}",
+        "{file}: {what} đã cài và đang được kiểm chứng; đừng tắt nguồn {why}",
+    ),
+    "update-confirmed": ("{file}: {what} works and stays {why}", "{file}: {what} hoạt động tốt và được giữ lại {why}"),
+    "update-refused": ("{file}: REFUSED, nothing was changed: {why}", "{file}: TỪ CHỐI, không thay đổi gì: {why}"),
+    "update-rolled-back": (
+        "{file}: {what} did not work, what was before is back: {why}",
+        "{file}: {what} không hoạt động, đã khôi phục bản trước: {why}",
+    ),
+    "update-fetched": (
+        "{file}: fetched from the stick; gateway-agent update status tells what becomes of it",
+        "{file}: đã chép từ USB; xem kết quả bằng gateway-agent update status",
+    ),
+    "update-no-files": ("{device}: no file {files} on it", "{device}: không có tệp {files} nào"),
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (

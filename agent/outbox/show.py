@@ -1,4 +1,4 @@
-"""For the verb `outbox`: what waits to be sent, read from the file beside a running agent, or without one."""
+"""For the verbs `outbox` and `doctor`: what waits to be sent, read beside a running agent, or without one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,65 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.contract.event import Stream
+from agent.errors import EventStoreError
 from agent.outbox import store as sql
 
 _AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """rows, bytes: waiting, as the bound counts them. oldest_ms: of the oldest of them, as the box believed the time.
+
+    aside: messages the broker will never take; aside_why: the last one's reason. damaged: files kept beside.
+    """
+
+    rows: int
+    bytes: int
+    oldest_ms: int | None
+    file_bytes: int
+    aside: int
+    aside_why: str
+    damaged: int
+    streams: dict[str, dict[str, int | None]]
+
+
+def figures(path: Path) -> Figures:
+    """Beside a running agent or without one. Raises EventStoreError if the file cannot be read."""
+    try:
+        with closing(sql.connect(path, read_only=True)) as db:
+            counters = sql.read_counters(db)
+            oldest = [row.wall_ms for stream in Stream for row in sql.read_rows(db, stream, (0, 0), 1)]
+            aside = sql.read_aside(db)
+    except (sqlite3.Error, OSError) as exc:
+        raise EventStoreError(f"{path}: cannot be read: {exc}") from exc
+    return Figures(
+        rows=sum(counter.rows for counter in counters.values()),
+        bytes=sum(counter.bytes for counter in counters.values()),
+        oldest_ms=min(oldest, default=None),
+        file_bytes=sum(file.stat().st_size for file in _files(path)),
+        aside=len(aside),
+        aside_why=aside[-1][0] if aside else "",
+        damaged=len(_damaged(path)),
+        streams={
+            stream.value: {"rows": counter.rows, "bytes": counter.bytes, "last": counter.last_seq}
+            for stream, counter in counters.items()
+        },
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", ".reserve"))]
+    return [file for file in files if file.exists()]
+
+
+def _damaged(path: Path) -> list[Path]:
+    return sorted(f for f in path.parent.glob(f"{path.name}.damaged-*") if not f.name.endswith(("-wal", "-shm")))
 
 
 def show(path: Path, *, export: bool, aside: bool) -> int:
@@ -43,8 +95,7 @@ def show(path: Path, *, export: bool, aside: bool) -> int:
 def _show(db: sqlite3.Connection, path: Path) -> None:
     era, epoch, boot = db.execute("select era, epoch, boot from ledger").fetchone()
     counters = sql.read_counters(db)
-    files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", ".reserve"))]
-    file_bytes = sum(file.stat().st_size for file in files if file.exists())
+    file_bytes = sum(file.stat().st_size for file in _files(path))
     print(f"{path}: {sum(counter.rows for counter in counters.values())} messages wait, {file_bytes} bytes on disk")
     print(f"epoch {epoch} (number {era} of this box), boot {boot}")
     for stream in Stream:
@@ -57,9 +108,8 @@ def _show(db: sqlite3.Connection, path: Path) -> None:
     aside = len(sql.read_aside(db))
     if aside:
         print(f"{aside} messages set aside because the broker will not take them; see --aside")
-    for file in sorted(path.parent.glob(f"{path.name}.damaged-*")):
-        if not file.name.endswith(("-wal", "-shm")):
-            print(f"damaged file kept: {file}")
+    for file in _damaged(path):
+        print(f"damaged file kept: {file}")
 
 
 def _export(db: sqlite3.Connection) -> None:

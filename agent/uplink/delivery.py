@@ -41,6 +41,11 @@ _HOPELESS = {0x90: "topic name invalid", 0x95: "packet too large", 0x99: "payloa
 _REASONS = {0x80: "unspecified", 0x83: "refused by the broker's rules", 0x87: "not authorised", 0x97: "quota exceeded"}
 
 
+def reason_words(code: int) -> str:
+    """What a reason code of 128 and more in a PUBACK means."""
+    return f"{_HOPELESS.get(code) or _REASONS.get(code) or 'refused'} (0x{code:02x})"
+
+
 class Sender(Protocol):
     """What delivery needs of a link."""
 
@@ -246,9 +251,8 @@ class Delivery:
 
     def _refused(self, lane: _Lane, waiting: Waiting, code: int, now_s: float) -> None:
         self.counts.refused += 1
-        why = _HOPELESS.get(code) or _REASONS.get(code) or "refused"
         self.counts.error = (
-            f"broker refused {self._topics.ledger(lane.stream, waiting.row.source)}: {why} (0x{code:02x})"
+            f"broker refused {self._topics.ledger(lane.stream, waiting.row.source)}: {reason_words(code)}"
         )
         self._try_later(lane, waiting, 3 if code in _HOPELESS else self._tries, now_s)
 

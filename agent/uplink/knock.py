@@ -22,9 +22,10 @@ class CertificateRefused(UplinkDown):
     """The broker does not take our certificate, or wants one."""
 
 
-def knock(broker: Broker, tls: Tls, *, timeout_s: float = 10.0) -> None:
-    """Returns if the broker took our certificate. Raises CertificateRefused, another UplinkDown for a broker that
-    cannot be reached or is not to be trusted, ConfigError for files that cannot be used."""
+def knock(broker: Broker, tls: Tls, *, timeout_s: float = 10.0) -> bytes | None:
+    """Returns the broker's certificate, DER, if it took ours. Raises CertificateRefused, another UplinkDown for a
+    broker that cannot be reached or is not to be trusted (its cause is the socket's error, if it was one), ConfigError
+    for files that cannot be used."""
     context = tls.context()
     began_s = time.monotonic()
     try:
@@ -38,7 +39,7 @@ def knock(broker: Broker, tls: Tls, *, timeout_s: float = 10.0) -> None:
                     try:
                         hung_up = sock.recv(1) == b""
                     except TimeoutError:
-                        return  # it waits for us to speak
+                        return sock.getpeercert(binary_form=True)  # it waits for us to speak
             except ssl.SSLCertVerificationError as exc:
                 raise UplinkDown(f"{broker}: {not_accepted(exc.verify_message)}") from exc
             except ssl.SSLError as exc:
@@ -48,6 +49,7 @@ def knock(broker: Broker, tls: Tls, *, timeout_s: float = 10.0) -> None:
         raise UplinkDown(f"{broker}: {words}") from exc
     if hung_up:
         raise UplinkDown(f"{broker}: closed the connection")
+    return None  # it spoke before it was spoken to: no MQTT, as will be seen
 
 
 def not_accepted(why: str) -> str:

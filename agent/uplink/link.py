@@ -53,6 +53,14 @@ class WrongProtocol(UplinkDown):
     """The broker said that it does not speak this version of MQTT."""
 
 
+class Refused(UplinkDown):
+    """The broker answered no. code: MQTT 5's reason code, also where it spoke 3.1.1."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class HungUp(UplinkDown):
     """The broker closed the connection, and did not say why."""
 
@@ -184,8 +192,10 @@ class Link:
                         self._ask_why()
                         raise NoAnswer(f"{self.broker}: closed the connection without an answer to CONNECT") from exc
             if self._connack != 0:
-                kind = WrongProtocol if self._connack == _UNSUPPORTED_PROTOCOL else UplinkDown
-                raise kind(f"{self.broker}: refused us: {self._refused_why}")
+                words = f"{self.broker}: refused us: {self._refused_why}"
+                if self._connack == _UNSUPPORTED_PROTOCOL:
+                    raise WrongProtocol(words)
+                raise Refused(words, self._connack)
         except UplinkDown:
             self.close()
             raise

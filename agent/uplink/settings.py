@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.contract.topics import BoxTopics
 from agent.contract.wire import Form
 from agent.errors import ConfigError
+from agent.secret_file import warn_if_open
 from agent.tls import IdentityFolder, client_context
 
 
@@ -33,6 +34,8 @@ class Tls:
         ca, certificate = self.ca, self.own()
         if ca is None and self.identity is not None and self.identity.has(self.identity.ca):
             ca = self.identity.ca
+        if certificate is not None:
+            warn_if_open(self.key or certificate)
         return client_context(ca, certificate=certificate, key=self.key)
 
     def with_identity(self, identity: IdentityFolder | None) -> Tls:
@@ -67,6 +70,7 @@ class Login:
         if self.password_file is None:
             return None
         try:
+            warn_if_open(self.password_file)
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{self.password_file}: cannot read the broker's password: {exc}") from exc

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from agent.errors import UplinkDown
-from agent.uplink.link import Incoming, Link, NoAnswer, WrongProtocol
+from agent.uplink.link import Incoming, Link, NoAnswer, Refused, WrongProtocol
 from agent.uplink.settings import Broker, Login
 
 _SESSION_EXPIRY_S = 60  # a short loss of the connection loses no message
@@ -40,8 +40,9 @@ class Subscriber:
             link.drive(0.1)
         for mid, topic in pending.items():
             if (link.granted(mid) or 0) >= 128:
-                raise UplinkDown(
-                    f"{self._broker}: refused the subscription to {topic!r}; does this user have the right?"
+                raise Refused(
+                    f"{self._broker}: refused the subscription to {topic!r}; does this user have the right?",
+                    link.granted(mid) or 0,
                 )
 
     def next(self, timeout_s: float) -> Incoming | None:

@@ -31,7 +31,7 @@ from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.outbox import Outbox
 from agent.uplink.attachments import Attachments, NoPictures, Pictures
 from agent.uplink.commands import Handler, answer
-from agent.uplink.delivery import Delivery
+from agent.uplink.delivery import Delivery, reason_words
 from agent.uplink.link import HungUp, Incoming, Link, NoAliases, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
 from agent.uplink.rate import Rate
 from agent.uplink.settings import Broker, UplinkSettings
@@ -130,6 +130,8 @@ class Uplink:
         self._since_ms: int | None = None
         self._connects = 0
         self._error: str | None = None
+        self._birth = 0  # the message's id
+        self._unborn = ""  # why the broker did not take it
         self._born_epoch: int | None = None
         self._own_epochs: set[int] = set()  # announced by this process
         self._rival_seen = 0  # connections in a row that found another box under our name
@@ -242,9 +244,10 @@ class Uplink:
                 self._delivery.hung_up(time.monotonic())
             if isinstance(exc, NoAliases) and link is not None:
                 self._without_aliases.add(link.broker)
-            if str(exc) != self._error:
-                _log.warning("uplink down: %s", exc)
-            self._error = str(exc)
+            words = f"{exc}; {self._unborn}" if self._unborn else str(exc)
+            if words != self._error:
+                _log.warning("uplink down: %s", words)
+            self._error = words
             self.signs.give(_REST_WITHIN_S)
             if isinstance(exc, TakenOver):
                 self._stopping.wait(random.uniform(0.5, 1.0) * _TAKEN_OVER_WAIT_S)
@@ -297,7 +300,7 @@ class Uplink:
         """Until the connection is lost (UplinkDown) or we are stopped (returns)."""
         self._delivery.restart(link.receive_maximum, link.max_packet_bytes)
         self._attachments.restart(link.max_packet_bytes, time.monotonic())
-        self._delivery.counts.error = None
+        self._delivery.counts.error = self._unborn or None
         self._since_ms = self._clock.stamp().wall_ms
         self._connects += 1
         self._greeted = False
@@ -361,6 +364,15 @@ class Uplink:
             self._delivery.acked(acks, now_s)
             for mid, code in acks:
                 self._attachments.acked(mid, code, now_s)
+                if mid == self._birth:
+                    self._born(code)
+
+    def _born(self, code: int) -> None:
+        """A broker that refuses our birth expects nothing that we could send: it knows this box by another name, or not
+        at all. It may hang up before we hear why, so what it said last is remembered until it takes one."""
+        self._unborn = f"broker refused {self._topics.state}: {reason_words(code)}" if code >= 128 else ""
+        if self._unborn:
+            self._delivery.counts.error = self._unborn
 
     def _take_in(self, link: Link) -> None:
         self._take_acks(link)
@@ -407,7 +419,7 @@ class Uplink:
     def _announce(self, link: Link, *, online: bool, reason: str) -> None:
         self._born_epoch = self._outbox.epoch
         self._own_epochs.add(self._born_epoch)
-        link.publish(self._topics.state, self._state(online=online, reason=reason), retain=True)
+        self._birth = link.publish(self._topics.state, self._state(online=online, reason=reason), retain=True)
 
     def _state(self, *, online: bool, reason: str) -> bytes:
         will = reason == "lost"  # made before the connection: says nothing of when

@@ -23,5 +23,5 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    app.run(config.load(args.config), stop, pictures=args.pictures)
+    app.run(config.load(args.config), stop, pictures=args.pictures, config_path=args.config)
     return 0

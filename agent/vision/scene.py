@@ -135,6 +135,18 @@ class Scene:
         return path
 
 
+def layout(picture_bgr: Picture, lines: tuple[Line, ...], zones: tuple[Zone, ...]) -> Picture:
+    """A copy of a picture, uint8 (h, w, 3), with lines and zones where the configuration has them: nothing followed,
+    nothing counted."""
+    brush = _Brush(picture_bgr.copy())
+    size = np.asarray(picture_bgr.shape[1::-1], np.float32)
+    for zone in zones:
+        brush.zone(np.asarray(zone.polygon, np.float32) * size, zone.id)
+    for line in lines:
+        brush.line(np.asarray(line.a, np.float32) * size, np.asarray(line.b, np.float32) * size, line.id, None)
+    return brush.picture
+
+
 class _Brush:
     """Draws into one picture, in sizes that fit it."""
 
@@ -168,7 +180,7 @@ class _Brush:
         if text:
             self._chip(text, (left, top), colour)
 
-    def line(self, a_px: Point, b_px: Point, name: str, counts: tuple[int, int]) -> None:
+    def line(self, a_px: Point, b_px: Point, name: str, counts: tuple[int, int] | None) -> None:
         along = (b_px - a_px) / max(float(np.hypot(*(b_px - a_px))), 1e-6)
         right = np.array([-along[1], along[0]], np.float32)  # the right hand of somebody who looks from a to b; y down
         cv2.line(self.picture, _pixel(a_px), _pixel(b_px), _BLACK, self._stroke + 4, cv2.LINE_AA)
@@ -176,7 +188,8 @@ class _Brush:
         for end, letter in ((a_px, "a"), (b_px, "b")):
             self._plate(letter, end, _LINE)
         middle = (a_px + b_px) / 2
-        for text, hand in ((f"in {counts[0]}", right), (f"out {counts[1]}", -right)):
+        words = (f"in {counts[0]}", f"out {counts[1]}") if counts else ("in", "out")
+        for text, hand in zip(words, (right, -right), strict=True):
             tip = middle + hand * 34 * self._unit
             for colour, stroke in ((_BLACK, self._stroke + 3), (_LINE, self._stroke)):
                 cv2.arrowedLine(self.picture, _pixel(middle), _pixel(tip), colour, stroke, cv2.LINE_AA, tipLength=0.35)

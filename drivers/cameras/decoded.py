@@ -14,6 +14,7 @@ from drivers.base import CameraFormat, CameraRefused, CameraStalled, CameraUnava
 from drivers.cameras.credentials import Credentials
 from drivers.cameras.decoder_process import DecoderGone, DecoderProcess, NoMessage, Scrubber
 from drivers.cameras.decoder_protocol import MAX_PIXELS, Request, is_size
+from drivers.cameras.refusals import status_in
 
 OPEN_TIMEOUT_S = 6.0
 # Only for the decoder to end by itself; the reader's own patience (read(timeout_s)) is usually shorter. Long, because
@@ -116,7 +117,7 @@ class DecodedCamera:
             return CameraRefused(self._too_big(reason))
         where = f"camera {self.camera_id}: {self._where}"
         if reason == "refused":
-            return CameraRefused(f"{where}: {words}")
+            return CameraRefused(f"{where}: {words}", status=status_in(words))
         return CameraUnavailable(f"{where}: {self._with_last_words(words or 'it ended')}")
 
     def _why_stalled(self, reason: str, words: str) -> str:

@@ -13,6 +13,7 @@ from drivers.cameras.credentials import Credentials
 from drivers.cameras.decoded import OPEN_TIMEOUT_S, READ_TIMEOUT_S, DecodedCamera
 from drivers.cameras.decoder_protocol import Request
 from drivers.cameras.hardware import Hardware, program_for
+from drivers.cameras.refusals import status_words
 
 log = logging.getLogger(__name__)
 
@@ -108,20 +109,11 @@ class NetworkCamera(DecodedCamera):
         said = self._decoder.drain_stderr()
         where = f"camera {self.camera_id}: {self.url}"
         status = next((int(m[1]) for line in reversed(said) if (m := _RTSP_STATUS.search(line))), None)
-        if status == 401:
-            return CameraRefused(
-                f"{where}: the camera refuses the user or the password (401); correct them in its credentials file"
-                if self._credentials
-                else f"{where}: the camera wants a login (401); put user and password into its credentials file"
-            )
-        if status == 403:
-            return CameraRefused(f"{where}: this user may not see the stream (403); see the camera's settings")
-        if status == 404:
-            return CameraRefused(f"{where}: the camera has no such stream (404); check the path in the source")
-        if status is not None and 400 <= status < 500:
-            return CameraRefused(f"{where}: the camera refuses the request ({status}); check the source")
         if status is not None:
-            return CameraUnavailable(f"{where}: the camera answers with status {status}; it may be busy")
+            is_refusal, words = status_words(status, has_login=self._credentials is not None)
+            if is_refusal:
+                return CameraRefused(f"{where}: {words}", status=status)
+            return CameraUnavailable(f"{where}: {words}")
         for network_words, advice in _NETWORK_WORDS.items():
             if any(network_words in line for line in said):
                 return CameraUnavailable(f"{where}: {network_words.lower()}: {advice}")

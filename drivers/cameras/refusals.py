@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def status_words(status: int, *, has_login: bool) -> tuple[bool, str]:
     """(waiting will not mend it, sentence) for a status of 300 and more."""
@@ -18,3 +20,9 @@ def status_words(status: int, *, has_login: bool) -> tuple[bool, str]:
     if 400 <= status < 500:
         return True, f"the camera refuses the request ({status}); check the source"
     return False, f"the camera answers with status {status}; it may be busy"
+
+
+def status_in(sentence: str) -> int | None:
+    """The status that one of the sentences above is about: the decoder process passes on sentences only."""
+    found = re.search(r"\((\d{3})\)", sentence)
+    return int(found[1]) if found else None

@@ -32,6 +32,7 @@ _EXAMPLES = (
     "v4l2:/dev/v4l/by-id/usb-..., csi:0"
 )
 _HTTP = ("http", "https")
+_PORTS = {"rtsp": 554, "http": 80, "https": 443}
 _MOST_CSI = 7
 # Cheap cameras take the login as a part of the address; {user} and {password} there are filled in where nobody sees it.
 _LOGIN_IN_URL = re.compile(r"(?i)(?:pass(?:word|wd)?|pwd)=(?!\{password\})[^&]")
@@ -120,6 +121,21 @@ def make_camera(
     plugin = _plugin(scheme)
     assert plugin is not None, "check_source has passed"
     return cast(CameraMaker, plugin.load())(camera_id, address, fps=fps)
+
+
+def network_address(source: str) -> tuple[str, int] | None:
+    """(host, port) of a camera in the network; None for every other."""
+    scheme, address = _split(source)
+    url = urlsplit(address if scheme == "snapshot" else source)
+    if url.scheme.lower() not in _PORTS:
+        return None
+    return url.hostname or "", url.port or _PORTS[url.scheme.lower()]
+
+
+def video_device(source: str) -> Path | None:
+    """The device of a USB camera; None for every other."""
+    scheme, address = _split(source)
+    return Path(address) if scheme == "v4l2" else None
 
 
 def _plugin(scheme: str) -> EntryPoint | None:

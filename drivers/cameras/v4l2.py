@@ -187,8 +187,8 @@ def _choose_fourcc(device: v4l2_ioctl.Device, width_px: int | None, height_px: i
     return next((fourcc for fourcc in sorted(USUAL_FOURCCS, reverse=is_small) if fourcc in offered), None)
 
 
-def _holders(path: Path) -> str:
-    """' (pid 712 ffmpeg)' as far as we may see who has the device open."""
+def holders(path: Path) -> list[str]:
+    """["pid 712 ffmpeg"], as far as we may see who has the device open."""
     device = os.path.realpath(path)
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -197,4 +197,9 @@ def _holders(path: Path) -> str:
                 found.append(f"pid {process.name} {(process / 'comm').read_text().strip()}")
         except OSError:  # not ours to see, or gone meanwhile
             continue
+    return found
+
+
+def _holders(path: Path) -> str:
+    found = holders(path)
     return f" ({', '.join(found)})" if found else ""

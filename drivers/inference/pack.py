@@ -33,8 +33,13 @@ from drivers.inference.decode import (
 from drivers.inference.runtime import open_interpreter
 
 MANIFEST = "manifest.toml"
-# Where bundled packs live: beside the sources, and where an installed wheel puts its data files.
-BUNDLED = (Path(__file__).resolve().parents[2] / "models", Path(sys.prefix) / "share" / "gateway-agent" / "models")
+# Where bundled packs live: those that came as updates, beside the releases; beside the sources; and where an installed
+# wheel puts its data files.
+BUNDLED = (
+    Path(sys.prefix, "..", "..", "packs"),
+    Path(__file__).resolve().parents[2] / "models",
+    Path(sys.prefix) / "share" / "gateway-agent" / "models",
+)
 _REINSTALL = "fetch or build the pack again, or install the package again"
 
 

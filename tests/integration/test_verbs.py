@@ -21,7 +21,7 @@ from tests.support.command import BOX, MIDDLE, Agent, broker_lines, eventually, 
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.traffic import write_traffic
 
-VERBS = ("run", "check", "replay", "watch", "devices", "outbox", "model")
+VERBS = ("run", "check", "doctor", "replay", "watch", "devices", "outbox", "model")
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,9 @@ _STATE = "var/lib/gateway-agent"
 class Machine:
     """folder: for its files. read_only: the root cannot be written, and the state is a folder of its own."""
 
+    nspawn: tuple[str, ...] = ()  # further options
+    lowest = staticmethod(prepared)
+
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
         self.root = folder / "root"
@@ -39,7 +42,7 @@ class Machine:
         """Its root, with the agent of this tree installed from a wheel."""
         for name in ("upper", "work", "root", "wheel", "state"):
             (self.folder / name).mkdir(parents=True)
-        layers = f"lowerdir={prepared()},upperdir={self.folder / 'upper'},workdir={self.folder / 'work'}"
+        layers = f"lowerdir={self.lowest()},upperdir={self.folder / 'upper'},workdir={self.folder / 'work'}"
         run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], timeout_s=60)
         self._install()
 
@@ -107,6 +110,7 @@ class Machine:
 
     def boot(self) -> None:
         options = ["--quiet", "--boot", f"--directory={self.root}", "--register=no", "--keep-unit", "--console=pipe"]
+        options += self.nspawn
         if self._read_only:
             (self.root / _STATE).mkdir()
             options += ["--read-only", "--tmpfs=/var/tmp", f"--bind={self.folder / 'state'}:/{_STATE}"]

@@ -35,6 +35,7 @@ from agent.config_sensors import (
 )
 from agent.contract.wire import KINDS
 from agent.ops import words
+from agent.ops.finding_kinds import KINDS as FINDINGS
 
 TOP = Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -193,8 +194,21 @@ def test_what_a_technician_reads_is_in_the_handbook_by_its_exact_words(key: str)
         assert f"`{without_forms}`" in HANDBOOK
 
 
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_what_doctor_can_find_is_in_the_handbook_by_its_exact_words(kind: str) -> None:
+    known = FINDINGS[kind]
+    name = f"`{kind}`" + ("<br>a note" if known.level == "note" else "")
+    found, todo = (f"{english}<br>*{vietnamese}*" for english, vietnamese in (known.found, known.todo))
+    assert f"\n| {name} | {found} | {todo} |\n" in HANDBOOK
+
+
+def test_the_handbook_lists_what_doctor_finds_in_the_order_of_importance() -> None:
+    section = HANDBOOK[HANDBOOK.index("### What it can find") :].split("\n##")[0]
+    assert re.findall(r"^\| `([a-z0-9-]+)`", section, re.MULTILINE) == list(FINDINGS)
+
+
 def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program() -> None:
-    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Alerts about sensors")]
+    table = HANDBOOK[HANDBOOK.index("| words | what to do |") : HANDBOOK.index("## Doctor")]
     source = "".join(
         path.read_text(encoding="utf-8") for part in ("agent", "drivers") for path in (TOP / part).rglob("*.py")
     )
@@ -203,6 +217,50 @@ def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program()
     said = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
     assert len(said) > 10
     assert [text for text in said if text not in joined and text not in theirs] == []
+
+
+def test_the_reasons_why_an_update_is_refused_are_words_of_the_program() -> None:
+    table = HANDBOOK[HANDBOOK.index("Why a file is refused:") : HANDBOOK.index("## Locks")]
+    source = "".join(path.read_text(encoding="utf-8") for path in (TOP / "agent" / "update").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", source)
+    said = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    assert len(said) > 10
+    assert [text for text in said if text not in joined] == []
+
+
+# ---- security ------------------------------------------------------------------------------------------------------
+
+SECURITY = (TOP / "provisioning" / "SECURITY.md").read_text(encoding="utf-8")
+# Of ETSI EN 303 645 V2.1.1: how many provisions each of its clauses has.
+PROVISIONS = {1: 5, 2: 3, 3: 16, 4: 4, 5: 8, 6: 9, 7: 2, 8: 3, 9: 3, 10: 1, 11: 4, 12: 3, 13: 1}
+WITHOUT_A_TEST = ("not met: ", "not yet: ", "does not apply: ")
+
+
+def security_rows(heading: str) -> list[list[str]]:
+    """The cells of each row of the table below a heading."""
+    section = SECURITY[SECURITY.index(f"\n## {heading}\n") + 1 :].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in cells] for cells in rows[2:]]
+
+
+ROWS = security_rows("ETSI EN 303 645") + security_rows("QCVN 135:2024/BTTTT")
+
+
+def test_every_provision_and_every_group_has_its_row() -> None:
+    etsi = [row[0].split(" ")[0] for row in security_rows("ETSI EN 303 645")]
+    wanted = [f"5.{clause}-{number}" for clause, most in PROVISIONS.items() for number in range(1, most + 1)]
+    assert etsi == wanted + [f"6-{number}" for number in range(1, 6)]
+    assert [row[0].split(" ")[0] for row in security_rows("QCVN 135:2024/BTTTT")] == [str(n) for n in range(1, 12)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
+def test_a_row_names_tests_that_exist_or_says_what_is_missing(row: list[str]) -> None:
+    _, what, shown_by = row
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", shown_by)
+    assert (named == []) == what.startswith(WITHOUT_A_TEST)
+    assert (named == []) == (shown_by == "")
+    for path, name in named:
+        assert f"\ndef {name}(" in (TOP / path).read_text(encoding="utf-8"), f"{path} has no {name}"
 
 
 # ---- links -----------------------------------------------------------------------------------------------------------

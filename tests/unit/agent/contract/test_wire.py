@@ -156,7 +156,8 @@ def test_the_key_table_never_renumbers() -> None:
     assert numbers[:70] == list(range(70))
     assert numbers == sorted(set(numbers))
     assert [name for name, number in KEYS.items() if 130 <= number <= 149] == [
-        *("quantity", "more", "bound", "limit", "name", "sensors", "age_s", "values", "outputs", "on")
+        *("quantity", "more", "bound", "limit", "name", "sensors", "age_s", "values", "outputs", "on"),
+        *("update", "artifact", "version", "previous"),
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent import probes
 from agent.clock import SystemClock
 from agent.sensing import Manner, Rules, SensorWatch
 from agent.verbs import check
@@ -26,7 +27,7 @@ def release() -> Iterator[threading.Event]:
 def checked(step: Step, capsys: pytest.CaptureFixture[str], **options: list[Exception | None]) -> tuple[bool, str]:
     sensor = FakeSensor("drain", [step], quantity="level", unit="m", open_errors=options.get("open_errors", []))
     manner = Manner(interval_s=10, timeout_s=0.05, stale_s=30, rules=RULES)
-    is_fine = check._sensor(sensor, SensorWatch(sensor, manner, clock=SystemClock()))
+    is_fine = check._sensor(check.Findings(), sensor, SensorWatch(sensor, manner, clock=SystemClock()))
     return is_fine, capsys.readouterr().out.strip()
 
 
@@ -73,7 +74,7 @@ def test_a_drivers_bug_is_not_told_as_the_sensors_fault(capsys: pytest.CaptureFi
 def test_one_that_hangs_does_not_keep_the_technician(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, release: threading.Event
 ) -> None:
-    monkeypatch.setattr(check, "_SENSOR_HANGS_S", 0.05)
+    monkeypatch.setattr(probes, "_SENSOR_HANGS_S", 0.05)
 
     def hang() -> float:
         release.wait(10)
