@@ -84,7 +84,6 @@ PARTS: dict[str, tuple[dict[str, str], Off]] = {
         replacing("agent.vision.track.Tracker._erratic", lambda self: np.zeros(len(self._state.ids), np.bool_)),
     ),
     "margin at the line": ({}, _no_margin),
-    "two bodies": ({}, replacing("agent.vision.rules.crossing._Body.is_same", lambda self, other: False)),
     "lying over": ({}, replacing("agent.vision.rules.crossing._SAME_PLACE", np.inf)),
     "jumps": ({}, replacing("agent.vision.rules.crossing.LineCrossing._jumped", staticmethod(lambda *_: False))),
     "body's moment": ({}, replacing("agent.vision.rules.crossing.LineCrossing._when", lambda *given: given[2])),

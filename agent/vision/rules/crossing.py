@@ -2,8 +2,8 @@
 
 Tested on the path between two sightings, not on being near the line: what is left of it in one frame and right of
 it in the next has crossed. A crossing counts once the object has come a margin, a share of its own size, beyond the
-line, so a queue that trembles on the line is not counted again and again; and once for every body that fits through:
-a cab and its trailer, a rider and his machine, two boxes of one car are one.
+line, so a queue that trembles on the line is not counted again and again; and once where two boxes lie over each
+other: a rider and his machine, a car and its front.
 
               in
         a ────┼────▶ b        standing at a, looking to b: left hand ─▶ right hand is "in"
@@ -31,8 +31,6 @@ _SURE_SCORE = 0.3  # with this (0.6 of a still object's) it is believed all the 
 _JUMP = 0.5  # so far from where it was going, and
 _BACK = 0.25  # so far back: the track has gone over to the object behind
 _STEEPEST = 2.0  # along the line over across it: what goes along it has no place where it crosses
-_ABREAST = 0.5  # of their mean width: two that cross so close to each other cross at the same place
-_HEADWAY = 0.5  # of the shorter one's length: the least way between two bodies at one place
 _LATELY_S = 1.5
 _SAME_PLACE = 0.5
 
@@ -49,30 +47,12 @@ class _Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
-    """What crossed: when, to which side, and where on the line; pixels along the line and across it."""
+class _Crossed:
+    """Who crossed lately, to which side, and when that was said."""
 
     track: int
     side: int
     said_s: float
-    met_s: float
-    place_px: float
-    width_px: float
-    length_px: float
-    speed_px_s: float
-
-    def is_same(self, other: _Body) -> bool:
-        """Two bodies do not fit into one place: who crosses where another one just did, before that one can have gone
-        its own length, is a part of it or another box of it."""
-        abreast = abs(self.place_px - other.place_px) < _ABREAST * (self.width_px + other.width_px) / 2
-        headway_px = _HEADWAY * min(self.length_px, other.length_px)
-        speed_px_s = min(self.speed_px_s, other.speed_px_s)
-        return (
-            self.side == other.side
-            and abreast
-            and speed_px_s > 0.0
-            and abs(self.met_s - other.met_s) * speed_px_s < headway_px
-        )
 
 
 class LineCrossing:
@@ -99,7 +79,7 @@ class LineCrossing:
         self._speeds = speeds
         self.said: list[Happening] = []  # by the last update, for rules that are about crossings
         self._passages: dict[int, _Passage] = {}
-        self._lately: list[_Body] = []
+        self._lately: list[_Crossed] = []
 
     def update(self, tracks: Tracks) -> list[Happening]:
         self.said = self._crossed(tracks)
@@ -140,11 +120,10 @@ class LineCrossing:
                 if away_px > _BEYOND * size_px:
                     passage.met = None  # it came back without having gone beyond
             elif away_px > _BEYOND * size_px and away_px + passage.farthest_px > _TRAVEL * size_px:
-                if passage.met and passage.side:
-                    body = self._body(tracks, row, side, passage.met[1], points[i])
-                    if not tracks.erratic[row] and not self._counted_already(tracks, row, body):
-                        self._lately.append(body)
-                        happened.append(self._say(tracks, row, side, self._when(passage, passage.met, tracks, row)))
+                believed = not tracks.erratic[row] and not self._counted_already(tracks, row, side)
+                if passage.met and passage.side and believed:
+                    self._lately.append(_Crossed(track, side, tracks.mono_s))
+                    happened.append(self._say(tracks, row, side, self._when(passage, passage.met, tracks, row)))
                 passage.side, passage.met, passage.farthest_px = side, None, away_px
             passage.point, passage.speed_px_s = points[i], tracks.speeds_px_s[row]
             passage.frame_index, passage.mono_s = tracks.frame_index, tracks.mono_s
@@ -198,20 +177,6 @@ class LineCrossing:
         back = float(step @ ahead) < 0.0 and float(np.hypot(*step)) > _BACK * size_px
         return back and float(np.hypot(*(step - ahead))) > _JUMP * size_px
 
-    def _body(self, tracks: Tracks, row: int, side: int, met_s: float, point: npt.NDArray[np.float32]) -> _Body:
-        wide, high = (float(v) for v in tracks.boxes_xyxy_px[row, 2:] - tracks.boxes_xyxy_px[row, :2])
-        x, y = (abs(float(v)) for v in self._along)
-        return _Body(
-            track=int(tracks.ids[row]),
-            side=side,
-            said_s=tracks.mono_s,
-            met_s=met_s,
-            place_px=float((point - self._a) @ self._along),
-            width_px=x * wide + y * high,
-            length_px=y * wide + x * high,
-            speed_px_s=abs(float(tracks.speeds_px_s[row] @ self._across)),
-        )
-
     def _say(self, tracks: Tracks, row: int, side: int, when: tuple[int, float]) -> Happening:
         track = int(tracks.ids[row])
         speed = self._speeds.speed(track) if self._speeds is not None else None
@@ -225,14 +190,12 @@ class LineCrossing:
         )
         return Happening(body, body.track, *when, self._class_ids)
 
-    def _counted_already(self, tracks: Tracks, row: int, body: _Body) -> bool:
-        """Another track has just crossed the same way, at the same place or lying over this one: a part and its whole,
-        or two boxes of one object. Whichever came first has been counted."""
+    def _counted_already(self, tracks: Tracks, row: int, side: int) -> bool:
+        """Another track that lies over this one has just crossed the same way: a part and its whole, or two boxes of
+        one object. Whichever came first has been counted."""
         self._lately = [entry for entry in self._lately if tracks.mono_s - entry.said_s <= _LATELY_S]
-        lately = [entry for entry in self._lately if entry.side == body.side and entry.track != body.track]
-        if any(body.is_same(entry) for entry in lately):
-            return True
-        others = np.flatnonzero(np.isin(tracks.ids, [entry.track for entry in lately]))
+        lately = [entry.track for entry in self._lately if entry.side == side and entry.track != tracks.ids[row]]
+        others = np.flatnonzero(np.isin(tracks.ids, lately))
         if not len(others):
             return False
         mine, theirs = tracks.boxes_xyxy_px[row : row + 1], tracks.boxes_xyxy_px[others]

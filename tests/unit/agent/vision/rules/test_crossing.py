@@ -264,8 +264,7 @@ def driven(
     return happened
 
 
-def test_two_boxes_of_one_vehicle_are_counted_once_though_they_do_not_overlap() -> None:
-    """A cab and its trailer, each followed by a track of its own."""
+def test_two_boxes_that_lie_over_each_other_are_counted_once() -> None:
     whole = {1: [(n, standing_at(300, 100 + 10 * n, 60, 60)) for n in range(30)]}
     part = {2: [(n, standing_at(300, 92 + 10 * n, 60, 30)) for n in range(30)]}
     speed = {1: (0.0, 100.0), 2: (0.0, 100.0)}
