@@ -37,7 +37,7 @@ Mask = npt.NDArray[np.bool_]
 
 _WIDTH_PX = 320
 _EVERY_S = 0.5
-_UNSEEN_S = 1.0  # longer between two looks of a stuttering stream: nobody knows what lay there meanwhile
+_UNSEEN_S = 0.6  # longer between two looks of a stuttering stream: nobody knows what lay there meanwhile
 _DIFFERS = 22.0  # levels of a colour from the background at least
 _DIFFERS_SHARE = 0.12  # and this share of its brightness: exposure is not the same for bright and dark alike
 _MOVES = 12.0  # levels from the look before

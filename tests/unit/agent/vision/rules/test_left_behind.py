@@ -284,12 +284,13 @@ def test_what_became_part_of_the_scene_is_no_new_thing_to_the_next_who_walks_by(
     assert watched.things.all == []
 
 
-def test_two_pictures_seconds_apart_do_not_show_what_lay_there_between_them() -> None:
-    """Of a stream that stutters; somebody slow, who is not found in these two."""
+@pytest.mark.parametrize("pictures", [2, 3])
+def test_pictures_seconds_apart_do_not_show_what_lay_there_between_them(pictures: int) -> None:
+    """Of a stream that stutters; somebody slow, who is not found in these, or others who look alike."""
     watched = Watched()
     watched.look(watched.still, {}, 10)
     watched.look(watched.still, {1: AT_THE_BAG}, 3)
-    for _ in range(2):
+    for _ in range(pictures):
         watched.mono_s += 2.5
         watched.look(watched.with_bag, {}, 0.5)
     assert watched.things.all == []
