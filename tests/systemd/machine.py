@@ -59,7 +59,8 @@ class Machine:
         (wheel,) = (self.folder / "wheel").glob("*.whl")
         shutil.copy2(wheel, self.root / "root" / wheel.name)
         self._chroot(f"{RELEASE}/bin/pip", "install", "--quiet", "--no-index", "--no-deps", f"/root/{wheel.name}")
-        (self.root / "opt/gateway-agent/current").symlink_to(RELEASE)
+        for link in ("current", "proven"):
+            (self.root / "opt/gateway-agent" / link).symlink_to(RELEASE)
         units = self.root / RELEASE.lstrip("/") / "share/gateway-agent/systemd"
         for unit in [*units.glob("*.service"), *units.glob("*.timer")]:
             shutil.copy2(unit, self.root / "etc/systemd/system" / unit.name)

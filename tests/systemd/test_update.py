@@ -42,9 +42,9 @@ class Box:
     def set_up(self) -> None:
         """What provisioning does beside what the machine has done."""
         root = self.machine.root
-        (root / OPT / "proven").symlink_to("releases/test")
-        (root / OPT / "current").unlink()
-        (root / OPT / "current").symlink_to("releases/test")
+        for link in ("current", "proven"):
+            (root / OPT / link).unlink()
+            (root / OPT / link).symlink_to("releases/test")
         (root / "etc/gateway-agent/trust.toml").write_text(trust_text())
         share = root / OPT / "releases/test/share/gateway-agent/systemd"
         shutil.copy2(share / "gateway-agent-update.path", root / "etc/systemd/system")
@@ -183,8 +183,10 @@ def test_nothing_is_left_over(box: Box) -> None:
 
 def test_after_a_power_cut_in_a_trial_a_box_boots_with_what_worked(tmp_path: Path) -> None:
     with booted(tmp_path) as box:
+        before = box.machine.show("MainPID")
         box.offer("0.5.0", hangs)
         assert eventually(lambda: box.current == "releases/0.5.0", PATIENCE_S), box.log()
+        assert eventually(lambda: box.machine.show("MainPID") not in (before, "0"), PATIENCE_S), box.log()
         box.cut_power()
         box.machine.boot()
         assert box.ends("0.5.0") == "rolled-back", box.log()
