@@ -12,4 +12,4 @@ from tests.systemd.root import why_not
 if __name__ == "__main__":
     if (reason := why_not()) is not None:
         sys.exit(reason)
-    sys.exit(pytest.main(["-x", "-v", "-m", "slow", str(Path(__file__).with_name("test_guest.py")), *sys.argv[1:]]))
+    sys.exit(pytest.main(["-x", "-v", "-m", "slow", str(Path(__file__).parent), *sys.argv[1:]]))

@@ -7,13 +7,14 @@ import os
 import pty
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.guest.tools import program, run
 from tests.provision.root import bare
 from tests.systemd.machine import Machine
 
-_SCRIPT = "/media/provision.sh"
 _PROVISION_S = 900.0
 # What a system writes by itself, whoever is installed on it: its logs and its list of packages with their traces.
 _ITS_OWN = (
@@ -36,6 +37,7 @@ _ANYWHERE = ("-", ".dpkg-old", "__pycache__")  # passwd-, group-: copies that us
 class Box(Machine):
     nspawn = ("--private-network",)
     lowest = staticmethod(bare)
+    script = "/media/provision.sh"
 
     def make(self) -> None:
         for name in ("upper", "work", "root"):
@@ -54,9 +56,12 @@ class Box(Machine):
         shutil.copy2(path, self.root / "media" / name)
         return f"/media/{name}"
 
-    def provision(self, *options: str, language: str = "C.UTF-8") -> Said:
+    def provision(
+        self, *options: str, language: str = "C.UTF-8", environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Said:
         """With nobody to ask."""
-        return Said(self.ask("env", f"LC_ALL={language}", "sh", _SCRIPT, *options, timeout_s=_PROVISION_S))
+        variables = [f"{name}={value}" for name, value in {"LC_ALL": language, **environment}.items()]
+        return Said(self.ask("env", *variables, "sh", self.script, *options, timeout_s=_PROVISION_S))
 
     def provision_by_hand(self, answers: list[str], *options: str) -> Said:
         """At a terminal, where somebody types the answers."""
@@ -65,7 +70,7 @@ class Box(Machine):
             os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
             enter = [program("nsenter"), f"--target={self.systemd_pid}", "-m", "-u", "-i", "-p", "-n"]
             done = subprocess.run(
-                [*enter, "--", "env", "-i", "PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8", "sh", _SCRIPT, *options],
+                [*enter, "--", "env", "-i", "PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8", "sh", self.script, *options],
                 stdin=theirs,
                 capture_output=True,
                 text=True,

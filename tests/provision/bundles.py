@@ -19,13 +19,7 @@ def make(folder: Path, *, version: str | None = None, broken: bool = False, debi
     folder.mkdir(parents=True)
     tree = TOP
     if version is not None:
-        tree = folder / "tree"
-        tree.mkdir()
-        for name in _PARTS:
-            if (TOP / name).is_dir():
-                shutil.copytree(TOP / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy2(TOP / name, tree / name)
+        tree = copy_tree(folder / "tree")
         face = tree / "agent" / "__init__.py"
         face.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', face.read_text()))
     if broken:
@@ -38,6 +32,17 @@ def make(folder: Path, *, version: str | None = None, broken: bool = False, debi
         timeout_s=_MAKE_S,
     )
     return bundle
+
+
+def copy_tree(folder: Path) -> Path:
+    """What provisioning needs of this checkout."""
+    folder.mkdir()
+    for name in _PARTS:
+        if (TOP / name).is_dir():
+            shutil.copytree(TOP / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(TOP / name, folder / name)
+    return folder
 
 
 def damaged(bundle: Path, path: Path) -> Path:
