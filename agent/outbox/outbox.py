@@ -4,7 +4,7 @@
 together. The link reads with `peek`, and `remove`s what the broker acknowledged. Nothing here knows the network.
 
 When the bound is reached, the oldest of the least important stream go first, alerts last, and a "gap" message on the
-alert stream says which. A damaged file is set aside under a dated name, never deleted, and never stops the box.
+alert stream says which. A damaged file is set aside under a dated name, not deleted here, and never stops the box.
 """
 
 from __future__ import annotations

@@ -211,9 +211,27 @@ def test_a_box_without_a_certificate_has_nothing_to_renew_and_no_failed_unit(run
     assert running.show("Result", "gateway-agent-renew.service") == "success"
     timers = running.run("systemctl", "list-timers", "--no-legend", "--no-pager", "gateway-agent-*")
     assert {word for word in timers.split() if word.endswith(".timer")} == {
+        "gateway-agent-housekeeping.timer",
         "gateway-agent-renew.timer",
         "gateway-agent-selftest.timer",
     }
+
+
+def test_damaged_stores_are_put_away_once_the_clock_is_set_and_the_agents_own_files_stay(running: Machine) -> None:
+    state, unit = running.root / "var/lib/gateway-agent", "gateway-agent-housekeeping.service"
+    names = [f"outbox.db.damaged-2026010{day}T000000Z" for day in (1, 2, 3)]
+    for name in names:
+        (state / name).write_text("damaged")
+        running.run("chown", "gateway-agent:", f"/var/lib/gateway-agent/{name}")
+    synchronized = "/run/gateway-agent-clock/synchronized"
+    running.run("rm", "-f", synchronized)
+    running.run("systemctl", "start", unit)
+    assert all((state / name).exists() for name in names), "put away by a clock that is not set"
+    running.run("sh", "-c", f"mkdir -p /run/gateway-agent-clock && : >{synchronized}")
+    running.run("systemctl", "start", unit)
+    assert running.show("Result", unit) == "success"
+    assert [(state / name).exists() for name in names] == [False, True, True]
+    assert (state / "outbox.db").exists()
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
