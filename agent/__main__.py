@@ -52,6 +52,7 @@ VERBS = {
     "outbox": Verb("show what waits to be sent", True),
     "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
     "model": Verb("list and verify the model packs"),
+    "simulate": Verb("many light boxes against a broker, to see what it and the centre can carry"),
 }
 
 
