@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         action="append",
         metavar="HOST[:PORT]",
-        help="a node of the broker to try out; once more for each further one: boxes spread over them and go to another "
+        help="a node of the broker to try out; again for each further one: boxes spread over them and go to another "
         "when theirs is away (default port: 1883, with TLS 8883)",
     )
     parser.add_argument("--boxes", type=_whole, default=100, metavar="N", help="how many (default: 100)")

@@ -23,9 +23,26 @@ from tests.guest.tools import GuestError, run
 from tests.support.mosquitto import free_port
 
 SHIPPED = Path(__file__).resolve().parents[2] / "provisioning" / "broker" / "rabbitmq"
+QUEUE = "gateway"
 _UP_S = 120.0
 _STOP_S = 60.0
 _SBIN = "/usr/lib/rabbitmq/bin"
+_ANONYMOUS = ("boxes", "boxes")
+_ABOUT_TLS = (
+    "ssl_options",
+    "listeners",
+    "mqtt.listeners",
+    "mqtt.ssl_cert_login",
+    "mqtt.allow_anonymous",
+    "ssl_cert_login",
+)
+_ELSEWHERE = ("cluster_formation", "disk_free_limit", "quorum_queue.continuous_membership_reconciliation.interval")
+_PLAIN = """
+mqtt.listeners.tcp.1 = 127.0.0.1:{port}
+mqtt.allow_anonymous = true
+anonymous_login_user = boxes
+anonymous_login_pass = boxes
+"""
 
 
 @dataclass
@@ -37,6 +54,7 @@ class Node:
     mqtt_port: int
     mqtts_port: int
     amqp_port: int
+    amqps_port: int
     dist_port: int
     process: subprocess.Popen[bytes] | None = None
 
@@ -80,20 +98,46 @@ class Cluster:
         self._tls = tls
         self.user, self.password = "ingest", secrets.token_hex(8)
         self.nodes = [
-            Node(f"gw{n}@localhost", folder / f"gw{n}", free_port(), free_port(), free_port(), free_port())
-            for n in range(1, nodes + 1)
+            Node(f"gw{n}@localhost", folder / f"gw{n}", *(free_port() for _ in range(5))) for n in range(1, nodes + 1)
         ]
         for node in self.nodes:
             self._prepare(node, conf)
 
     def start(self) -> Cluster:
-        """One after another, as RabbitMQ wants it: the first makes the cluster, the others join. Raises GuestError."""
-        for node in self.nodes:
+        """One after another, as RabbitMQ wants it: the first makes the cluster, the others join. Raises GuestError.
+
+        By rabbitmqctl and not by peer discovery: that starts a node of its own on a name of this machine, which need not
+        lead to it.
+        """
+        first, *others = self.nodes
+        self.start_node(first)
+        for node in others:
             self.start_node(node)
-        self.ctl(self.nodes[0], "await_online_nodes", str(len(self.nodes)))
-        self.ctl(self.nodes[0], "add_user", self.user, self.password)
-        self.ctl(self.nodes[0], "set_permissions", "-p", "/", self.user, "^gw-", "^gw-", "^gw-|^amq.topic$")
+            for words in (["stop_app"], ["reset"], ["join_cluster", first.name], ["start_app"]):
+                self.ctl(node, *words)
+        self.ctl(first, "await_online_nodes", str(len(self.nodes)))
+        self._wait_for_members()
+        self._add_user(self.user, self.password)
+        if self._tls is None:
+            self._add_user(*_ANONYMOUS)
         return self
+
+    def _wait_for_members(self) -> None:
+        """Until the queue has a copy on each node. Raises GuestError."""
+        deadline_s = time.monotonic() + _UP_S
+        while True:
+            rows = self.ctl(self.nodes[0], "list_queues", "--no-table-headers", "name", "members").splitlines()
+            members = next((row for row in rows if row.startswith(f"{QUEUE}\t")), "")
+            if all(node.name in members for node in self.nodes):
+                return
+            if time.monotonic() > deadline_s:
+                raise GuestError(f"the queue {QUEUE} has not come to all nodes: {members or 'it is not there'}")
+            time.sleep(1.0)
+
+    def _add_user(self, user: str, password: str) -> None:
+        """Who may do everything: the ingester, and where there are no certificates the boxes."""
+        self.ctl(self.nodes[0], "add_user", user, password)
+        self.ctl(self.nodes[0], "set_permissions", "-p", "/", user, ".*", ".*", ".*")
 
     def start_node(self, node: Node) -> None:
         """And wait until it is a member that takes connections. Raises GuestError."""
@@ -138,15 +182,15 @@ class Cluster:
         """rabbitmqctl on that node. Returns what it printed. Raises GuestError."""
         return run(self._inside(node, f"{_SBIN}/rabbitmqctl", "--quiet", *words), timeout_s=90.0)
 
-    def amqp(self, node: Node) -> str:
-        """Where an ingester connects to."""
-        return f"amqp://{self.user}:{self.password}@127.0.0.1:{node.amqp_port}/%2F"
+    def amqp(self) -> str:
+        """Where an ingester connects to; its password is told apart."""
+        return f"amqp://{self.user}@{','.join(f'127.0.0.1:{node.amqp_port}' for node in self.nodes)}"
 
     def waiting(self) -> int:
         """Messages in the quorum queue, by the first node that runs."""
         node = next(node for node in self.nodes if node.process is not None)
-        rows = self.ctl(node, "list_queues", "--no-table-headers", "name", "messages").splitlines()
-        return sum(int(row.split()[1]) for row in rows if row.startswith("gw-ledger\t"))
+        rows = self.ctl(node, "list_queues", "--no-table-headers", "--timeout", "60", "name", "messages").splitlines()
+        return sum(int(row.split()[1]) for row in rows if row.split()[0] == QUEUE)
 
     def cpu_s(self) -> dict[str, float]:
         """Processor time of each running node so far."""
@@ -170,28 +214,22 @@ class Cluster:
         etc, var, log = node.folder / "etc", node.folder / "var", node.folder / "log"
         for folder in (etc, var, log):
             folder.mkdir(parents=True)
-        shipped = (SHIPPED / "rabbitmq.conf").read_text(encoding="utf-8")
-        members = [
-            f"cluster_formation.classic_config.nodes.{n} = {one.name}" for n, one in enumerate(self.nodes, start=1)
-        ]
-        lines = [line for line in shipped.splitlines() if not line.startswith("cluster_formation.classic_config.nodes")]
+        text = (SHIPPED / "rabbitmq.conf").read_text(encoding="utf-8")
         if self._tls is None:
-            lines = [
-                line
-                for line in lines
-                if not line.startswith(("ssl_options", "listeners.ssl", "mqtt.listeners.ssl", "mqtt.ssl_cert_login"))
-            ]
-            lines += [
-                f"mqtt.listeners.tcp.1 = 127.0.0.1:{node.mqtt_port}",
-                "mqtt.allow_anonymous = true",
-                "anonymous_login_user = box",
-                "anonymous_login_pass = box",
-            ]
-        # Here, plainly, for the ingester: all on one machine.
-        lines += [f"listeners.tcp.1 = 127.0.0.1:{node.amqp_port}", "log.file.level = info", *members, *conf]
-        text = "\n".join(lines) + "\n"
-        for was, here in (("= 8883", f"= 127.0.0.1:{node.mqtts_port}"),):
-            text = text.replace(was, here)
+            text = _without(text, *_ABOUT_TLS) + _PLAIN.format(port=node.mqtt_port)
+        else:
+            text = _without(text, "listeners.tcp")
+            text = text.replace("mqtt.listeners.ssl.1 = 8883", f"mqtt.listeners.ssl.1 = 127.0.0.1:{node.mqtts_port}")
+            text = text.replace("listeners.ssl.1 = 5671", f"listeners.ssl.1 = 127.0.0.1:{node.amqps_port}")
+        text = _without(text, *_ELSEWHERE)
+        # Plain AMQP beside it, for ingesters on this machine.
+        more = [
+            f"listeners.tcp.1 = 127.0.0.1:{node.amqp_port}",
+            "auth_mechanisms.2 = PLAIN",
+            "quorum_queue.continuous_membership_reconciliation.interval = 5000",
+            "disk_free_limit.absolute = 1GB",
+        ]
+        text = "\n".join([text, *more, *conf]) + "\n"
         (etc / "rabbitmq.conf").write_text(text, encoding="utf-8")
         for name in ("enabled_plugins", "definitions.json"):
             shutil.copy(SHIPPED / name, etc / name)
@@ -249,10 +287,8 @@ class Cluster:
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": node.name,
             "RABBITMQ_DIST_PORT": str(node.dist_port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none",
         }
-        enter = f"{' && '.join(mounts)} && exec setpriv --reuid={uid} --regid={gid} --clear-groups -- "
-        # setpriv here and chroot inside: a user may not call chroot, so root does and lets go in one program.
         enter = f'{" && ".join(mounts)} && exec chroot --userspec={uid}:{gid} {root} env -i "$@"'
         return ["unshare", "--mount", "sh", "-c", enter, "sh", *(f"{k}={v}" for k, v in settings.items()), *words]
 
@@ -260,3 +296,7 @@ class Cluster:
 def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _without(text: str, *starts: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith(starts))
