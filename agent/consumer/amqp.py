@@ -7,6 +7,7 @@ handed and did not acknowledge goes back into the queue, to whoever comes next.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ import pika.exceptions
 from agent.consumer.source import STREAM_FILTERS, Delivery, SourceSettings
 from agent.contract.topics import ROOT
 from agent.errors import UplinkDown
+
+logging.getLogger("pika").setLevel(logging.WARNING)  # it tells ten lines of each connection
 
 _EXCHANGE = "amq.topic"
 _HEARTBEAT_S = 20

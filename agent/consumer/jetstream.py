@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from agent.consumer.source import STREAM_FILTERS, Delivery, SourceSettings
@@ -76,11 +76,28 @@ class JetStreamSource:
             **options,
         )
         stream = self._client.jetstream(timeout=_TIMEOUT_S)
+        await self._make(stream)
+        self._subscription = await stream.pull_subscribe_bind(settings.group, _STREAM)
+
+    async def _make(self, stream: JetStreamContext) -> None:
+        """The group's consumer; it stays as whoever made it wants it. NATS makes the stream itself when the first MQTT
+        client comes, and drops what comes before there is a consumer: so if we are first, we make both."""
         try:
-            await stream.consumer_info(_STREAM, settings.group)
+            await stream.stream_info(_STREAM)
+        except NotFoundError:
+            await stream.add_stream(
+                StreamConfig(
+                    name=_STREAM,
+                    subjects=[f"{_PREFIX}>"],
+                    retention=RetentionPolicy.INTEREST,
+                    storage=StorageType.FILE,
+                    num_replicas=min(3, len(self._settings.nodes)),
+                )
+            )
+        try:
+            await stream.consumer_info(_STREAM, self._settings.group)
         except NotFoundError:
             await stream.add_consumer(_STREAM, self._consumer())
-        self._subscription = await stream.pull_subscribe_bind(settings.group, _STREAM)
 
     def _consumer(self) -> ConsumerConfig:
         tails = [f"{stream}.>" for stream in STREAM_FILTERS] + ["state", "health"]
