@@ -142,7 +142,7 @@ KEYS: dict[str, int] = {
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""
 
 _NAMES = {number: name for name, number in KEYS.items()}
-_LEDGER_FIELDS = frozenset({"epoch", "seq", "time", "up", "boot", "clock", "late"})
+LEDGER_FIELDS = frozenset({"epoch", "seq", "time", "up", "boot", "clock", "late"})
 _MAX_DEPTH = 16  # nothing of ours is deeper than 4; a hostile payload must not reach Python's recursion limit
 
 
@@ -237,16 +237,8 @@ def parse(payload: bytes) -> Message:
     """A ledger message from its bytes. Raises PayloadError if it is none, or breaks the model of its kind."""
     fields = decode(payload)
     try:
-        envelope = Envelope(
-            epoch=_whole(fields, "epoch", 0, 0xFFFFFFFF),
-            seq=_whole(fields, "seq", 1, None),
-            time_ms=_whole(fields, "time", 0, None),
-            up_ms=_whole(fields, "up", 0, None),
-            boot=_whole(fields, "boot", 0, None) if "boot" in fields else None,
-            clock_unset=fields.get("clock") == "unset",
-            late_s=_whole(fields, "late", 0, None) if "late" in fields else None,
-        )
-        body = {name: value for name, value in fields.items() if name not in _LEDGER_FIELDS}
+        envelope = read_envelope(fields)
+        body = {name: value for name, value in fields.items() if name not in LEDGER_FIELDS}
         kind = body.get("kind")
         if not isinstance(kind, str):
             raise PayloadError(f"field 'kind' is {kind!r:.60}; wanted text")
@@ -257,6 +249,19 @@ def parse(payload: bytes) -> Message:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"message of kind {fields.get('kind')!r}: {where}: {first['msg']}") from exc
+
+
+def read_envelope(fields: dict[str, Any]) -> Envelope:
+    """The ledger fields among a message's fields. Raises PayloadError naming one that is missing or out of range."""
+    return Envelope(
+        epoch=_whole(fields, "epoch", 0, 0xFFFFFFFF),
+        seq=_whole(fields, "seq", 1, None),
+        time_ms=_whole(fields, "time", 0, None),
+        up_ms=_whole(fields, "up", 0, None),
+        boot=_whole(fields, "boot", 0, None) if "boot" in fields else None,
+        clock_unset=fields.get("clock") == "unset",
+        late_s=_whole(fields, "late", 0, None) if "late" in fields else None,
+    )
 
 
 @cache
