@@ -1,4 +1,4 @@
-"""Messages as `read` takes them apart, and what each means to the ledger. No broker, no clock: feed it from anywhere."""
+"""Messages as `read` takes them apart, and what each means to the ledger. No broker, no clock: fed from anywhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reader:
         return message
 
     def _excuse(self, gap: LedgerMessage) -> None:
-        of, first, last = (gap.fields.get(name) for name in ("of", "first", "last"))
-        of = gap.epoch if of is None else of
-        if isinstance(of, int) and isinstance(first, int) and isinstance(last, int):
-            self.ledger.excuse((gap.site, gap.box, str(gap.fields.get("stream"))), of, first, last)
+        stream, first, last = (gap.fields.get(name) for name in ("stream", "first", "last"))
+        of = gap.fields.get("of", gap.epoch)
+        if isinstance(stream, str) and isinstance(of, int) and isinstance(first, int) and isinstance(last, int):
+            self.ledger.excuse((gap.site, gap.box, stream), of, first, last)

@@ -22,7 +22,7 @@ from agent.consumer.message import (
 )
 from agent.consumer.source import Delivery
 from agent.contract.event import Stream
-from agent.contract.wire import LEDGER_FIELDS, PayloadError
+from agent.contract.wire import LEDGER_FIELDS, PayloadError, brief
 
 MAX_SEQ = (1 << 63) - 2  # a range of PostgreSQL's bigint ends one above
 _MAX_BIGINT = (1 << 63) - 1
@@ -88,7 +88,7 @@ def _message(message: LedgerMessage, received_ms: int) -> Record:
     envelope = message.envelope()
     kind = message.fields.get("kind")
     if not isinstance(kind, str):
-        raise _Unfit(f"field 'kind' is {kind!r:.60}; wanted text")
+        raise _Unfit(f"field 'kind' is {brief(kind)}; wanted text")
     seq = _within("seq", envelope.seq, MAX_SEQ)
     late_s = _within("late", envelope.late_s, _MAX_LATE_S) if envelope.late_s is not None else None
     time_ms = _within("time", envelope.time_ms, _MAX_TIME_MS)
@@ -127,7 +127,7 @@ def _gap(message: LedgerMessage) -> Record:
         "gap_epoch": of,
         "gap_first": first,
         "gap_last": last,
-        "gap_reason": str(fields.get("reason")),
+        "gap_reason": reason if isinstance(reason := fields.get("reason"), str) else brief(reason),
     }
 
 
@@ -186,7 +186,7 @@ def _why_other(message: OtherMessage) -> str:
 
 def _within(name: str, value: int, most: int) -> int:
     if value > most:
-        raise _Unfit(f"ledger field {name!r} is {value:.6g}; wanted at most {most}")
+        raise _Unfit(f"ledger field {name!r} is {brief(value)}; wanted at most {most}")
     return value
 
 

@@ -241,7 +241,7 @@ def parse(payload: bytes) -> Message:
         body = {name: value for name, value in fields.items() if name not in LEDGER_FIELDS}
         kind = body.get("kind")
         if not isinstance(kind, str):
-            raise PayloadError(f"field 'kind' is {kind!r:.60}; wanted text")
+            raise PayloadError(f"field 'kind' is {brief(kind)}; wanted text")
         if kind not in KINDS:
             return Message(envelope, None, fields)
         return Message(envelope, _any_body().validate_python(body, extra="ignore"), fields)
@@ -332,5 +332,12 @@ def _whole(fields: dict[str, Any], name: str, low: int, high: int | None) -> int
     value = fields.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         wanted = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
-        raise PayloadError(f"ledger field {name!r} is {value!r}; wanted {wanted}")
+        raise PayloadError(f"ledger field {name!r} is {brief(value)}; wanted {wanted}")
     return value
+
+
+def brief(value: Any) -> str:
+    """A value of a payload, for a sentence. CBOR carries numbers so long that Python does not write them."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of {value.bit_length()} bits"
+    return f"{value!r:.60}"

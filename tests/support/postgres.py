@@ -27,6 +27,9 @@ BINARIES = _BINARIES[-1] if _BINARIES else None
 """Debian keeps initdb and postgres out of the PATH."""
 
 
+_INITDB = ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
+
+
 class Postgres:
     """`with Postgres() as server:`; one folder over any number of starts, removed at the end."""
 
@@ -42,8 +45,7 @@ class Postgres:
             shutil.chown(self.folder, "postgres", "postgres")
             self._as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         subprocess.run(
-            [*self._as, BINARIES / "initdb", "-D", self.folder / "data", "-U", "tests", "--auth=trust", "--no-sync"]
-            + ["--encoding=UTF8", "--locale=C.UTF-8"],
+            [*self._as, BINARIES / "initdb", "-D", self.folder / "data", "-U", "tests", "--auth=trust", *_INITDB],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
