@@ -47,11 +47,13 @@ VERBS = {
     "doctor": Verb("look at the box as it stands and runs; say what is wrong and what to do", True),
     "replay": Verb("run a recording through the same stages and write the events found", True),
     "watch": Verb("show what arrives at a broker, for developers"),
+    "ingest": Verb("centre: store what the boxes say in PostgreSQL, and tell what is missing"),
     "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
     "identity": Verb("the box's own key and certificate: show, request, get and renew it", True),
     "outbox": Verb("show what waits to be sent", True),
     "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
     "model": Verb("list and verify the model packs"),
+    "simulate": Verb("many light boxes against a broker, to see what it and the centre can carry"),
 }
 
 
@@ -97,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     args = parser(*given).parse_args(given)
     logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.INFO if args.verb == "run" else logging.WARNING,
+        level=logging.DEBUG if args.verbose else logging.INFO if args.verb in ("run", "ingest") else logging.WARNING,
         handlers=[_log_handler()],
     )
     try:

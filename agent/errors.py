@@ -4,6 +4,7 @@ GatewayError
 ├── ConfigError       the configuration cannot be used: exit 78, a restart cannot mend it
 ├── EventStoreError   the outbox cannot take or give events now: keep the event, try again, say so in health
 ├── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
+├── DatabaseDown      the ingester's database cannot be reached or has no room: acknowledge nothing, write it again
 ├── IdentityError     the box's certificate cannot be had, or used: what there was stays, a person or the timer goes on
 └── UpdateRefused     an update file is not to be installed: keep what runs, and report why
 """
@@ -23,6 +24,10 @@ class EventStoreError(GatewayError):
 
 class UplinkDown(GatewayError):
     """No usable connection to the broker."""
+
+
+class DatabaseDown(GatewayError):
+    """No usable connection to the ingester's database."""
 
 
 class IdentityError(GatewayError):

@@ -5,11 +5,12 @@ Both only ever describe the present, so a lost one is mended by the next and nee
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.contract.event import Cause, Fault
+from agent.contract.wire import PayloadError
 
 
 class Part(BaseModel):
@@ -20,6 +21,15 @@ class Part(BaseModel):
     def fields(self) -> dict[str, Any]:
         """As on the wire: JSON values, None left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> Self:
+        """What `decode` made of a payload. Raises PayloadError saying what is wrong with it."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            raise PayloadError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
 
 
 class State(Part):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from agent.contract.box import Part
-from agent.contract.wire import PayloadError, decode
+from agent.contract.wire import decode
 
 
 class Command(Part):
@@ -30,8 +30,4 @@ class Reply(Part):
 
 def read_command(payload: bytes) -> Command:
     """Raises PayloadError saying what is wrong with a payload that is no command."""
-    try:
-        return Command.model_validate(decode(payload))
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        raise PayloadError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+    return Command.read(decode(payload))

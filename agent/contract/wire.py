@@ -142,7 +142,7 @@ KEYS: dict[str, int] = {
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""
 
 _NAMES = {number: name for name, number in KEYS.items()}
-_LEDGER_FIELDS = frozenset({"epoch", "seq", "time", "up", "boot", "clock", "late"})
+LEDGER_FIELDS = frozenset({"epoch", "seq", "time", "up", "boot", "clock", "late"})
 _MAX_DEPTH = 16  # nothing of ours is deeper than 4; a hostile payload must not reach Python's recursion limit
 
 
@@ -237,19 +237,11 @@ def parse(payload: bytes) -> Message:
     """A ledger message from its bytes. Raises PayloadError if it is none, or breaks the model of its kind."""
     fields = decode(payload)
     try:
-        envelope = Envelope(
-            epoch=_whole(fields, "epoch", 0, 0xFFFFFFFF),
-            seq=_whole(fields, "seq", 1, None),
-            time_ms=_whole(fields, "time", 0, None),
-            up_ms=_whole(fields, "up", 0, None),
-            boot=_whole(fields, "boot", 0, None) if "boot" in fields else None,
-            clock_unset=fields.get("clock") == "unset",
-            late_s=_whole(fields, "late", 0, None) if "late" in fields else None,
-        )
-        body = {name: value for name, value in fields.items() if name not in _LEDGER_FIELDS}
+        envelope = read_envelope(fields)
+        body = {name: value for name, value in fields.items() if name not in LEDGER_FIELDS}
         kind = body.get("kind")
         if not isinstance(kind, str):
-            raise PayloadError(f"field 'kind' is {kind!r:.60}; wanted text")
+            raise PayloadError(f"field 'kind' is {brief(kind)}; wanted text")
         if kind not in KINDS:
             return Message(envelope, None, fields)
         return Message(envelope, _any_body().validate_python(body, extra="ignore"), fields)
@@ -257,6 +249,19 @@ def parse(payload: bytes) -> Message:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"message of kind {fields.get('kind')!r}: {where}: {first['msg']}") from exc
+
+
+def read_envelope(fields: dict[str, Any]) -> Envelope:
+    """The ledger fields among a message's fields. Raises PayloadError naming one that is missing or out of range."""
+    return Envelope(
+        epoch=_whole(fields, "epoch", 0, 0xFFFFFFFF),
+        seq=_whole(fields, "seq", 1, None),
+        time_ms=_whole(fields, "time", 0, None),
+        up_ms=_whole(fields, "up", 0, None),
+        boot=_whole(fields, "boot", 0, None) if "boot" in fields else None,
+        clock_unset=fields.get("clock") == "unset",
+        late_s=_whole(fields, "late", 0, None) if "late" in fields else None,
+    )
 
 
 @cache
@@ -327,5 +332,12 @@ def _whole(fields: dict[str, Any], name: str, low: int, high: int | None) -> int
     value = fields.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         wanted = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
-        raise PayloadError(f"ledger field {name!r} is {value!r}; wanted {wanted}")
+        raise PayloadError(f"ledger field {name!r} is {brief(value)}; wanted {wanted}")
     return value
+
+
+def brief(value: Any) -> str:
+    """A value of a payload, for a sentence. CBOR carries numbers so long that Python does not write them."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of {value.bit_length()} bits"
+    return f"{value!r:.60}"

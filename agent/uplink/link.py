@@ -80,6 +80,8 @@ class Incoming:
     retained: bool
     response_topic: str | None
     correlation: bytes | None
+    qos: int = 0
+    mid: int = 0  # the packet's; for acknowledge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,11 @@ class Link:
         session_expiry_s: int = 0,
         will: Will | None = None,
         aliases: bool = True,
+        receive_maximum: int = _RECEIVE_MAXIMUM,
+        manual_acks: bool = False,
     ) -> None:
         """session_expiry_s: 0 = the broker forgets us at once. aliases: use them where the broker offers any.
+        receive_maximum: messages on their way to us at once (MQTT 5). manual_acks: the caller does acknowledge() each.
 
         Raises ConfigError for unusable files.
         """
@@ -126,6 +131,7 @@ class Link:
         self.messages: deque[Incoming] = deque()
         self.receive_maximum = _DEFAULT_RECEIVE_MAXIMUM
         self.max_packet_bytes: int | None = None
+        self.has_shared_subscriptions = protocol == "5"
         self.in_flight = 0
         self.sent_bytes = 0  # of PUBLISH packets
         self._aliases_wanted = aliases
@@ -135,6 +141,7 @@ class Link:
         self._timeout_s = timeout_s
         self._keepalive_s = keepalive_s
         self._session_expiry_s = session_expiry_s
+        self._own_receive_maximum = receive_maximum
         self._connack: int | None = None
         self._refused_why: str | None = None
         self._lost_code: int | None = None
@@ -148,6 +155,7 @@ class Link:
             protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
         )
+        client.manual_ack_set(manual_acks)
         client.max_inflight_messages_set(0)  # the window is ours; paho's would queue what does not fit
         client.connect_timeout = timeout_s
         if broker.tls is not None:
@@ -285,6 +293,18 @@ class Link:
             raise self._gone()
         return mid
 
+    def unsubscribe(self, topic: str) -> None:
+        """Ask for nothing more by a topic filter."""
+        rc, _ = self._client.unsubscribe(topic)
+        if rc != mqtt.MQTT_ERR_SUCCESS:
+            raise self._gone()
+
+    def acknowledge(self, message: Incoming) -> None:
+        """Tell the broker that it may forget a message of QoS 1, where acks are manual. In order of arrival."""
+        rc = self._client.ack(message.mid, 1)
+        if rc != mqtt.MQTT_ERR_SUCCESS:
+            raise self._gone()
+
     def granted(self, mid: int) -> int | None:
         """The broker's answer to a subscription: None = none yet, 0 to 2 = the QoS granted, from 128 refused."""
         return self._subacks.get(mid)
@@ -347,7 +367,7 @@ class Link:
             return {}
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._session_expiry_s
-        properties.ReceiveMaximum = _RECEIVE_MAXIMUM
+        properties.ReceiveMaximum = self._own_receive_maximum
         properties.MaximumPacketSize = _MAX_INCOMING_BYTES
         return {"clean_start": self._session_expiry_s == 0, "properties": properties}
 
@@ -368,6 +388,8 @@ class Link:
         self._refused_why = str(reason)
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _DEFAULT_RECEIVE_MAXIMUM)
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        # Absent: it has them (MQTT 5, 3.2.2.3.13).
+        self.has_shared_subscriptions = bool(getattr(properties, "SharedSubscriptionAvailable", self.protocol == "5"))
         if self._aliases_wanted:
             most = min(getattr(properties, "TopicAliasMaximum", 0), _MAX_ALIASES)
             self._free_aliases = list(range(most, 0, -1))
@@ -408,6 +430,8 @@ class Link:
                 message.retain,
                 getattr(properties, "ResponseTopic", None),
                 getattr(properties, "CorrelationData", None),
+                message.qos,
+                message.mid,
             )
         )
 

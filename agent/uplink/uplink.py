@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -97,10 +98,11 @@ class Uplink:
         handlers: dict[str, Handler] | None = None,
         wait: wait_base | None = None,
         delivery: Delivery | None = None,
+        make_link: Callable[..., Link] = Link,
     ) -> None:
         """pictures: to be sent off the ledger; brings the command `evidence`. handlers: commands beside `ping`.
 
-        wait, delivery: for tests that have less time.
+        wait, delivery: for tests that have less time. make_link: makes a Link; for roads that fail on purpose.
         """
         settings.check()
         self._settings = settings
@@ -109,6 +111,7 @@ class Uplink:
         self._clock = clock or SystemClock()
         self.signs = Signs("uplink", self._clock)
         self._wait = wait or RECONNECT_WAIT
+        self._make_link = make_link
         rate = Rate(settings.max_bytes_per_s, settings.burst_bytes)
         self._delivery = delivery or Delivery(outbox, self._topics, settings.payload, rate=rate)
         self._pictures = pictures or NoPictures()
@@ -282,7 +285,7 @@ class Uplink:
     def _open(self, broker: Broker, protocol: Protocol) -> Link:
         self.signs.give(_CONNECT_WITHIN_S)
         settings = self._settings
-        link = Link(
+        link = self._make_link(
             broker,
             client_id=settings.client_id or f"gw-{settings.site}-{settings.box}",
             protocol=protocol,

@@ -7,7 +7,6 @@ says whether anything was.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -16,13 +15,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from agent.consumer import (
+    Arrival,
+    CommandMessage,
+    Consumer,
+    LedgerMessage,
+    OtherMessage,
+    PictureMessage,
+    StateMessage,
+    UnreadableMessage,
+)
 from agent.contract.ledger import Ledger
-from agent.contract.topics import Topic, parse_topic
+from agent.contract.topics import Topic
 from agent.contract.wire import PayloadError, decode
 from agent.errors import ConfigError, UplinkDown
-from agent.uplink.link import Incoming
-from agent.uplink.settings import Broker, Login, Tls
-from agent.uplink.subscriber import Subscriber
 
 Key = tuple[str, str, str]
 """(site, box, stream)"""
@@ -51,16 +57,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 nothing is missing, 1 something is or the broker cannot be reached, 64 wrong usage."""
     try:
-        broker = _broker(args.broker, args.ca, args.cert, args.key)
+        consumer = Consumer(
+            args.broker,
+            topics=args.topic or ["gw/v1/#"],
+            from_start=args.from_start,
+            ca=args.ca,
+            certificate=args.cert,
+            key=args.key,
+            username=args.username,
+            password_file=args.password_file,
+        )
     except ValueError as exc:
-        print(f"watch: {exc}", file=sys.stderr)
+        print(f"watch: --{exc}", file=sys.stderr)
         return 64
-    login = Login(args.username, args.password_file) if args.username else None
-    watch = Watch(as_json=args.json, from_start=args.from_start)
+    watch = Watch(consumer.ledger, as_json=args.json)
     end_s = time.monotonic() + args.for_s if args.for_s is not None else None
     try:
-        with Subscriber(broker, args.topic or ["gw/v1/#"], login=login) as subscriber:
-            _follow(subscriber, watch, args.count, end_s)
+        with consumer:
+            _follow(consumer, watch, args.count, end_s)
     except (UplinkDown, ConfigError) as exc:
         print(f"watch: {exc}", file=sys.stderr)
         watch.summary()
@@ -70,23 +84,23 @@ def run(args: argparse.Namespace) -> int:
     return watch.summary()
 
 
-def _follow(subscriber: Subscriber, watch: Watch, count: int | None, end_s: float | None) -> None:
+def _follow(consumer: Consumer, watch: Watch, count: int | None, end_s: float | None) -> None:
     while (count is None or watch.messages < count) and (end_s is None or time.monotonic() < end_s):
         wait_s = 1.0 if end_s is None else max(0.0, min(1.0, end_s - time.monotonic()))
         try:
-            message = subscriber.next(wait_s)
+            message = consumer.next(wait_s)
         except UplinkDown as exc:
             print(f"watch: {exc}; connecting again", file=sys.stderr)
-            _reconnect(subscriber, end_s)
+            _reconnect(consumer, end_s)
             continue
         if message is not None:
             watch.show(message)
 
 
-def _reconnect(subscriber: Subscriber, end_s: float | None) -> None:
+def _reconnect(consumer: Consumer, end_s: float | None) -> None:
     while True:
         try:
-            subscriber.connect()
+            consumer.connect()
             return
         except UplinkDown:
             if end_s is not None and time.monotonic() >= end_s:
@@ -95,44 +109,46 @@ def _reconnect(subscriber: Subscriber, end_s: float | None) -> None:
 
 
 class Watch:
-    """Prints messages and keeps the ledger of every stream it sees."""
+    """Prints messages, and at the end what the ledger says of each series that it saw."""
 
-    def __init__(self, *, as_json: bool = False, from_start: bool = False, out: TextIO | None = None) -> None:
+    def __init__(self, ledger: Ledger, *, as_json: bool = False, out: TextIO | None = None) -> None:
         self.messages = 0
         self._as_json = as_json
         self._out = out or sys.stdout
-        self._ledger = Ledger(from_start=from_start)
+        self._ledger = ledger
         self._new: Counter[Key] = Counter()
         self._repeats: Counter[Key] = Counter()
         self._unreadable = 0
 
-    def show(self, message: Incoming) -> None:
+    def show(self, message: Arrival) -> None:
         self.messages += 1
-        topic = parse_topic(message.topic)
-        if topic is not None and topic.evidence is not None:
-            self._show_picture(message, topic)
-            return
-        try:
-            fields = decode(message.payload)
-        except PayloadError as exc:
+        if isinstance(message, UnreadableMessage):
             self._unreadable += 1
-            self._print(f"{_now()} {message.topic}: {exc}", {"topic": message.topic, "error": str(exc)})
-            return
-        note, verdict = "", None
-        if topic is not None and topic.stream is not None:
-            note, verdict = self._enter(topic, fields)
-        record = {"topic": message.topic, "payload": fields, **({"ledger": verdict} if verdict else {})}
-        self._print(f"{_when(fields)} {_where(message.topic, topic)} {_words(topic, fields)}{note}", record)
+            self._print(f"{_now()} {message.topic}: {message.why}", {"topic": message.topic, "error": message.why})
+        elif isinstance(message, PictureMessage):
+            # What can be compared with the alert that names it.
+            facts = {"id": message.id, "bytes": len(message.payload), "sha256": message.sha256}
+            self._print(f"{_now()}  {_where(message)} {_pairs(facts)}", {"topic": message.topic, "evidence": facts})
+        elif isinstance(message, CommandMessage):
+            self._show_command(message)
+        else:
+            self._show_fields(message, getattr(message, "fields", {}))
 
-    def _show_picture(self, message: Incoming, topic: Topic) -> None:
-        """What can be compared with the alert that names it."""
-        facts = {
-            "id": topic.evidence,
-            "bytes": len(message.payload),
-            "sha256": hashlib.sha256(message.payload).hexdigest(),
-        }
-        record = {"topic": message.topic, "evidence": facts}
-        self._print(f"{_now()}  {_where(message.topic, topic)} {_pairs(facts)}", record)
+    def _show_command(self, message: CommandMessage) -> None:
+        try:
+            self._show_fields(message, decode(message.payload))
+        except PayloadError:  # signed ones are text
+            text = message.payload.decode("utf-8", "replace")
+            self._print(f"{_now()}  {_where(message)} {text}", {"topic": message.topic, "request": text})
+
+    def _show_fields(self, message: Arrival, fields: dict[str, Any]) -> None:
+        note, verdict = "", None
+        if isinstance(message, LedgerMessage):
+            note, verdict = self._count(message)
+        elif isinstance(message, OtherMessage) and message.where is not None:
+            note, verdict = "  ! no ledger fields", "invalid"
+        record = {"topic": message.topic, "payload": fields, **({"ledger": verdict} if verdict else {})}
+        self._print(f"{_when(fields)} {_where(message)} {_words(message, fields)}{note}", record)
 
     def summary(self) -> int:
         """Print what the ledger says. 1 if anything is missing, or could not be read."""
@@ -150,47 +166,27 @@ class Watch:
             print(f"{self._unreadable} messages could not be read", file=sys.stderr)
         return int(missing or self._unreadable > 0)
 
-    def _enter(self, topic: Topic, fields: dict[str, Any]) -> tuple[str, str | None]:
+    def _count(self, message: LedgerMessage) -> tuple[str, str]:
         """The ledger's opinion, for a reader and for a program."""
-        epoch, seq = fields.get("epoch"), fields.get("seq")
-        if topic.stream is None or not isinstance(epoch, int) or not isinstance(seq, int):
-            return "  ! no ledger fields", "invalid"
-        key = (topic.site, topic.box, topic.stream.value)
-        taken = self._ledger.take(key, epoch, seq)
-        if taken.repeat:
-            self._repeats[key] += 1
+        taken = message.taken
+        if taken is None or taken.repeat:
+            self._repeats[message.key] += 1
             return "  (repeat, dropped)", "repeat"
-        self._new[key] += 1
-        if fields.get("kind") == "gap":
-            self._excuse(topic, epoch, fields)
+        self._new[message.key] += 1
         notes = [f"! missing {_range(first, last)}" for first, last in taken.missing]
         notes += ["(late, fills a gap)"] if taken.late else []
         notes += ["(new epoch)"] if taken.new_epoch else []
         return "".join(f"  {note}" for note in notes), "late" if taken.late else "new"
-
-    def _excuse(self, topic: Topic, epoch: int, fields: dict[str, Any]) -> None:
-        of, first, last = fields.get("of", epoch), fields.get("first"), fields.get("last")
-        if isinstance(of, int) and isinstance(first, int) and isinstance(last, int):
-            self._ledger.excuse((topic.site, topic.box, str(fields.get("stream"))), of, first, last)
 
     def _print(self, line: str, record: dict[str, Any]) -> None:
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":")) if self._as_json else line
         print(text, file=self._out, flush=True)
 
 
-def _broker(text: str, ca: Path | None, cert: Path | None, key: Path | None) -> Broker:
-    tls = Tls(ca, cert, key) if ca or cert or key else None
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        host, port = text, "8883" if tls else "1883"
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"--broker {text!r}: wanted HOST or HOST:PORT")
-    return Broker(host.strip("[]"), int(port), tls)
-
-
-def _where(name: str, topic: Topic | None) -> str:
+def _where(message: Arrival) -> str:
+    topic: Topic | None = message.where
     if topic is None:
-        return f"{name:40}"
+        return f"{message.topic:40}"
     return f"{f'{topic.site}/{topic.box}':20} {topic.channel or f'{topic.stream}/{topic.source}':16}"
 
 
@@ -206,11 +202,11 @@ def _now() -> str:
     return f"{datetime.now():%H:%M:%S.%f}"[:-3]
 
 
-def _words(topic: Topic | None, fields: dict[str, Any]) -> str:
-    if topic is not None and topic.channel == "state":
+def _words(message: Arrival, fields: dict[str, Any]) -> str:
+    if isinstance(message, StateMessage):
         online = "online" if fields.get("online") else f"offline ({fields.get('reason')})"
         return f"{online}, agent {fields.get('agent')}, epoch {fields.get('epoch')}"
-    if topic is None or topic.stream is None:
+    if message.where is None or message.where.stream is None:
         return _pairs(fields)
     late = f"  {fields['late']} s late" if "late" in fields else ""
     body = _pairs({name: value for name, value in fields.items() if name not in _LEDGER_FIELDS})

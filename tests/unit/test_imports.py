@@ -40,6 +40,8 @@ MAY: dict[str, set[str]] = {
     "agent.tls": {*SEAMS, "agent.secret_file"},
     "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
     "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
+    # Runs at the centre: knows the contract, and of the box's parts only how to speak to a broker.
+    "agent.consumer": {*SEAMS, "agent.contract", "agent.secret_file", "agent.tls", "agent.uplink"},
     # Root's part and the agent's: the latter knows the contract, the former what it replaces.
     "agent.update": {
         *SEAMS,
@@ -84,6 +86,10 @@ ONLY: dict[str, tuple[str, ...]] = {
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),
     "iotcore": (),
+    # The centre's: no part of a box.
+    "nats": ("agent.consumer.jetstream",),
+    "pg8000": ("agent.consumer.database",),
+    "pika": ("agent.consumer.amqp",),
     "cryptography": ("agent.identity", "agent.ops.certificates", "agent.tls", "agent.update.keys"),
     "pymodbus": ("drivers.sensors.modbus_wire",),
     "serial": ("drivers.sensors.serial_port",),
@@ -185,6 +191,16 @@ def test_what_is_guarded_is_in_use() -> None:
     """So that a rule that guards nothing, after a rename, is noticed."""
     used = {i.split(".")[0] for name in MODULES for i in imports(name)}
     assert set(ONLY) - used == {"iotcore"}  # the demo's broker: no part of the agent
+
+
+def test_of_the_uplink_the_centre_uses_what_listens_to_a_broker_and_nothing_that_sends() -> None:
+    used = {i for name in MODULES if part(name) == "agent.consumer" for i in imports(name) if part(i) == "agent.uplink"}
+    assert used == {"agent.uplink.link", "agent.uplink.settings", "agent.uplink.subscriber"}
+
+
+def test_no_part_of_a_box_imports_what_runs_at_the_centre() -> None:
+    importers = {name for name in MODULES for i in imports(name) if part(i) == "agent.consumer"}
+    assert {name for name in importers if part(name) != "agent.consumer"} == {"agent.verbs.ingest", "agent.verbs.watch"}
 
 
 def test_vision_rules_know_lines_and_zones_and_not_each_other() -> None:
