@@ -7,6 +7,7 @@ is a ConfigError that names the file and, for each mistake, the key, what was fo
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 import tomllib
@@ -465,16 +466,22 @@ def load(path: Path) -> Config:
     return parse(text, str(path))
 
 
+def version_of(content: bytes) -> str:
+    """What a configuration is called from afar: the first 12 hexadecimal digits of the file's SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
 def parse(text: str, name: str) -> Config:
     """Check the text of a configuration; name: what to call it in errors."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        as_json = json.dumps(data, default=str)
+    except (ValueError, RecursionError) as exc:  # TOMLDecodeError above all; a number of 5000 digits; 1000 brackets
         raise ConfigError(f"{name}: not valid TOML: {exc}") from exc
     try:
         # By way of JSON, because strict validation takes lists for tuples and text for paths there: "10" is no number,
         # "yes" is not true, but [0.1, 0.5] is a point.
-        return Config.model_validate_json(json.dumps(data, default=str), strict=True)
+        return Config.model_validate_json(as_json, strict=True)
     except ValidationError as exc:
         errors = exc.errors()
         # A wrong entry is also counted as missing from the list around it; said once, at the entry, is enough.
@@ -546,7 +553,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     name = next((part for part in reversed(loc) if isinstance(part, str)), "")
     if _is_table(loc):
         header = ".".join(part for part in loc if isinstance(part, str))
-        return f"a table that begins with [[{header}]]" if name in _LISTS else f"a table that begins with [{header}]"
+        return f"a table that begins with [[{header}]]" if name in LISTS else f"a table that begins with [{header}]"
     if name in ("points", "metres") and not isinstance(loc[-1], int):
         return "four points [[x, y], [x, y], [x, y], [x, y]]"
     if name == "metres":
@@ -559,7 +566,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
     return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 
-_LISTS = ("broker", "camera", "line", "zone", "mask", "rule", "sensor", "quantity", "limit", "output")
+LISTS = ("broker", "camera", "line", "zone", "mask", "rule", "sensor", "quantity", "limit", "output")
 _RULES: dict[str, type[RuleConfig]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Rule)[0])
 }
@@ -570,7 +577,7 @@ def _is_table(loc: tuple[int | str, ...]) -> bool:
     name = next((part for part in reversed(loc) if isinstance(part, str)), "")
     if name in ("line", "zone") and "rule" in loc:
         return False  # there they are keys, that name one
-    return name in (*_LISTS, "calibration") or (
+    return name in (*LISTS, "calibration") or (
         len(loc) == 1 and _model_in(Config.model_fields[name].annotation) is not None
     )
 

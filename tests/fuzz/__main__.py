@@ -14,14 +14,16 @@ import random
 import sys
 import time
 
-from tests.fuzz import agent, cameras, certificates, sensors, updates
+from tests.fuzz import agent, cameras, certificates, configs, sensors, updates
 from tests.fuzz.run import HEAD, feed
 
 
 def main() -> int:
     assert __doc__ is not None
     targets = {
-        target.name: target for part in (sensors, cameras, agent, certificates, updates) for target in part.targets()
+        target.name: target
+        for part in (sensors, cameras, agent, certificates, configs, updates)
+        for target in part.targets()
     }
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from tests.fuzz import agent, cameras, certificates, sensors
+from tests.fuzz import agent, cameras, certificates, configs, sensors
 from tests.fuzz.run import Outcome, Target, feed
 
-TARGETS = [target for part in (sensors, cameras, agent, certificates) for target in part.targets()]
+TARGETS = [target for part in (sensors, cameras, agent, certificates, configs) for target in part.targets()]
 
 
 def target(name: str) -> Target:

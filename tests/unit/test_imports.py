@@ -63,6 +63,7 @@ MAY: dict[str, set[str]] = {
         "drivers.cameras",
         "drivers.inference",
     },
+    "agent.config_change": {*SEAMS, "agent.config"},
     # ops looks at every stage and reports; no stage knows of it.
     "agent.ops": {
         *SEAMS,
@@ -90,6 +91,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "nats": ("agent.consumer.jetstream",),
     "pg8000": ("agent.consumer.database",),
     "pika": ("agent.consumer.amqp",),
+    "tomlkit": ("agent.config_change",),
     "cryptography": ("agent.identity", "agent.ops.certificates", "agent.tls", "agent.update.keys"),
     "pymodbus": ("drivers.sensors.modbus_wire",),
     "serial": ("drivers.sensors.serial_port",),
