@@ -15,12 +15,16 @@ from agent.contract.wire import decode
 
 
 class Command(Part):
+    """Something the box is asked to do or to tell."""
+
     command: str = Field(min_length=1, max_length=64)
     id: str | None = Field(default=None, max_length=64, description="comes back in the answer; needed without MQTT 5")
     evidence: str | None = Field(default=None, max_length=64, description="with `evidence`: the picture's id")
 
 
 class Reply(Part):
+    """The box's answer to a request."""
+
     result: Literal["done", "refused"]
     command: str | None = None
     id: str | None = None

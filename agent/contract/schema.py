@@ -48,6 +48,9 @@ def build() -> dict[str, Any]:
         schema = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
         definitions.update(schema.pop("$defs", {}))
         definitions[model.__name__] = schema
+    for definition in definitions.values():
+        if "properties" in definition:
+            definition["properties"] = {name: _said(field) for name, field in definition["properties"].items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "gateway-agent contract v1",
@@ -56,6 +59,19 @@ def build() -> dict[str, Any]:
         **bodies,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def _said(field: dict[str, Any]) -> dict[str, Any]:
+    """A property as it is on the wire, where a field with nothing to say is left out and never null.
+
+    Its title is dropped: pydantic makes it of the name, and generators of code would name types by it.
+    """
+    said = {name: value for name, value in field.items() if name != "title" and (name, value) != ("default", None)}
+    some = [choice for choice in said.get("anyOf", []) if choice != {"type": "null"}]
+    if "anyOf" in said and len(some) == 1:
+        said.pop("anyOf")
+        said = {**some[0], **said}
+    return said
 
 
 def text() -> str:
@@ -73,6 +89,14 @@ def page() -> str:
     return f"{before}{_TABLE[0]}{chr(10).join(lines)}\n{end}{after}"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write this document and those that are made of it."""
+    from agent.contract import asyncapi  # which needs this module
+
     PATH.write_text(text(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
+    asyncapi.PATH.write_text(asyncapi.text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

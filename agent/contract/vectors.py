@@ -1,6 +1,7 @@
 """Test vectors for those who port the consumer: `python -m agent.contract.vectors` writes vectors.json.
 
 messages    a topic, the fields, and the same payload in JSON and in CBOR; byte for byte what a box sends
+others      the same, of what is not on the ledger: state, health, answers to commands
 refused     payloads that are none: a consumer drops them, and does not fall over
 ledger      runs of the reference consumer: what it is told, step by step, and what it must answer
 
@@ -14,6 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent.contract.box import (
+    BudgetHealth,
+    CameraHealth,
+    EvidenceHealth,
+    Health,
+    LinkHealth,
+    OutboxHealth,
+    OutputHealth,
+    Part,
+    SensorHealth,
+    State,
+)
+from agent.contract.command import Reply
 from agent.contract.event import (
     Body,
     BoxStrained,
@@ -53,7 +67,7 @@ from agent.contract.event import (
 )
 from agent.contract.ledger import Ledger
 from agent.contract.topics import BoxTopics
-from agent.contract.wire import Envelope, body_json, decode, encode
+from agent.contract.wire import Envelope, body_json, decode, encode, pack
 
 PATH = Path(__file__).with_name("vectors.json")
 
@@ -482,6 +496,85 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
     ),
 )
 
+_LAST = {"alert": 12, "count": 1233, "reading": 40211}
+
+OTHERS: tuple[tuple[str, str, Part], ...] = (
+    (
+        "a box is there",
+        _TOPICS.state,
+        State(
+            online=True,
+            reason="started",
+            agent="0.1.0",
+            epoch=2671403458,
+            boot=17,
+            boot_id="6b0f6a1e-6d5c-4c0e-9d0a-0d9f5a2f3c11",
+            since=1763966800000,
+            last=_LAST,
+        ),
+    ),
+    (
+        "a box has vanished: said by the broker",
+        _TOPICS.state,
+        State(
+            online=False,
+            reason="lost",
+            agent="0.1.0",
+            epoch=2671403458,
+            boot=17,
+            boot_id="6b0f6a1e-6d5c-4c0e-9d0a-0d9f5a2f3c11",
+        ),
+    ),
+    (
+        "the pulse of a box with a camera, a sensor and a siren",
+        _TOPICS.health,
+        Health(
+            time=1763966823123,
+            uptime_s=86.1,
+            agent="0.1.0",
+            clock_trusted=True,
+            runtime="ai-edge-litert 2.1.0",
+            model="ssd-mobilenet-v3-large-coco-320-int8 1.0.0",
+            cameras={"north": CameraHealth(state="open", fps=9.9, dropped=3, inferred=412)},
+            sensors={"drain": SensorHealth(state="ok", age_s=0.8, values={"drain": 1.32})},
+            outputs={"siren": OutputHealth(on=False)},
+            outbox=OutboxHealth(rows=0, bytes=0, max_bytes=536870912, last=_LAST),
+            link=LinkHealth(
+                state="up", broker="ioc.example:8883", since=1763966800000, in_flight=0, acked=57, no_subscribers=0
+            ),
+            evidence=EvidenceHealth(pictures=12, bytes=561230, max_bytes=209715200, waiting=0),
+            budget=BudgetHealth(limit_per_s=40.0, max_per_s=40.0, granted=412, refused=0),
+            cpu_c=58.4,
+            rss_bytes=241172480,
+            disk_free_bytes=21474836480,
+        ),
+    ),
+    (
+        "a command was done",
+        _TOPICS.reply,
+        Reply(
+            result="done",
+            command="ping",
+            id="q7",
+            data={
+                "agent": "0.1.0",
+                "uptime_s": 86.1,
+                "epoch": 2671403458,
+                "last": _LAST,
+                "rows": 0,
+                "streams": {"alert": 0, "count": 0, "reading": 0},
+            },
+        ),
+    ),
+    (
+        "a command was refused",
+        _TOPICS.reply,
+        Reply(
+            result="refused", command="evidence", id="q8", why="picture '42-9f86d081884c' is not on the box any more"
+        ),
+    ),
+)
+
 REFUSED: tuple[tuple[str, bytes], ...] = (
     ("nothing", b""),
     ("neither an object nor a map", b"hello"),
@@ -519,6 +612,7 @@ def build() -> dict[str, Any]:
     return {
         "about": "Test vectors of the gateway-agent contract v1; see agent/README.md. Payloads of CBOR are in hex.",
         "messages": [_message(*example) for example in EXAMPLES],
+        "others": [_other(*example) for example in OTHERS],
         "refused": [{"name": name, "hex": payload.hex()} for name, payload in REFUSED],
         "ledger": [
             {"name": name, "from_start": from_start, "steps": _played(from_start, steps)}
@@ -535,6 +629,17 @@ def _message(name: str, stream: Stream, source: str, envelope: Envelope, body: B
         "fields": decode(text),
         "json": text.decode(),
         "cbor": encode(envelope, body_json(body), "cbor").hex(),
+    }
+
+
+def _other(name: str, topic: str, part: Part) -> dict[str, Any]:
+    fields = part.fields()
+    return {
+        "name": name,
+        "topic": topic,
+        "fields": fields,
+        "json": pack(fields, "json").decode(),
+        "cbor": pack(fields, "cbor").hex(),
     }
 
 
