@@ -35,9 +35,10 @@ from agent.secret_file import warn_if_open
 from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
 from agent.vision.masks import Polygon, PrivateCamera
-from agent.vision.pipeline import Pipeline, Rules
+from agent.vision.pipeline import Pipeline
 from agent.vision.propose import VEHICLE
 from agent.vision.readers import ColourReader, Reader
+from agent.vision.rulebook import Rules
 from agent.vision.rules.base import AlertRule, Instrument
 from agent.vision.rules.congestion import CongestionRule
 from agent.vision.rules.crossing import LineCrossing

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,32 +21,14 @@ from agent.vision.motion import Motion, MotionMap
 from agent.vision.propose import add_moving_areas
 from agent.vision.readers.base import Reader, Readers
 from agent.vision.regions import Regions, look_closer
-from agent.vision.rules.base import Happening, Instrument, Rule, class_name
-from agent.vision.rules.counts import IntervalCounts
-from agent.vision.rules.crossing import LineCrossing
-from agent.vision.rules.policy import Policy
-from agent.vision.rules.zone import ZonePresence
+from agent.vision.rulebook import Rulebook, Rules
+from agent.vision.rules.base import Happening
 from agent.vision.track import MIN_SCORE, Tracker, Tracks
 from drivers.base import Detections, Detector, Frame
 
 _LOOK_EVERY_S = 5.0  # with the gate shut, look all the same this often: what was missed while it moved is still there
 _LOOK_AROUND_S = 5.0  # after a start with something raised, though nothing moves: a queue that stands quite still
 _REGIONS = 1  # second looks per look: each is as much work as the look itself
-_HELD_BACK_S = 2.0  # a track that is not confirmed by then had its say
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules of one camera for one frame size, and what they are made with. Each may ask those before it."""
-
-    lines: tuple[LineCrossing, ...]
-    zones: tuple[ZonePresence, ...]
-    alerts: tuple[Policy, ...] = ()
-    instruments: tuple[Instrument, ...] = ()
-
-    @property
-    def all(self) -> tuple[Rule, ...]:
-        return (*self.lines, *self.zones, *self.alerts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,12 +128,9 @@ class Pipeline:
             tracks = self._tracker.hold(frame.index, frame.mono_s)
         if self._readers is not None:
             self._readers.update(frame, tracks)
-        for instrument in self._rules.instruments:
-            instrument.update(frame, tracks)
-        said = [h for rule in self._rules.all for h in rule.update(tracks)]
-        happened += self._let_through(said, tracks)
-        self._counts.add(happened)
-        happened += self._counts.update(frame.index, frame.mono_s)
+        happened += self._book.update(frame, tracks)
+        if self._readers is not None:
+            self._readers.forget(tracks.ended)
         return Seen(happened, tracks, motion, granted > 0)
 
     def _go_on(self, frame: Frame) -> list[Happening]:
@@ -167,7 +146,7 @@ class Pipeline:
     def _goes_on(self, body: StateAlert | CameraFault, since_s: float, mono_s: float) -> bool:
         if isinstance(body, CameraFault):
             return self.health is not None and self.health.resume(body.fault, body.alert, since_s)
-        return any(alert.resume(body, since_s, mono_s) for alert in self._rules.alerts)
+        return any(alert.resume(body, since_s, mono_s) for alert in self._book.rules.alerts)
 
     def _granted(self, frame: Frame) -> int:
         """How many inferences this frame may have: the whole picture first, then parts of it."""
@@ -190,52 +169,18 @@ class Pipeline:
         interval that runs ends."""
         if self._size_wh_px is None:
             return []
-        left = [h for zone in self._rules.zones for h in zone.end()]
-        said = [self._described(h) for h in left if self._is_believed(h)]
-        said += [h for alert in self._rules.alerts for h in alert.end()]
-        return said + self._counts.flush(self._last_index)
+        return self._book.finish()
 
     def _begin(self, size_wh_px: tuple[int, int] | None) -> None:
         self._motion = Motion()
         if self._regions is not None:
             self._regions = Regions()
         self._tracker = Tracker(first_id=self._tracker.next_id)
-        self._rules = self._make_rules(size_wh_px) if size_wh_px else Rules((), ())
-        self._counts = IntervalCounts(self._count_interval_s, self._rules.zones)
-        self._held: dict[int, list[Happening]] = {}
-        self._confirmed: set[int] = set()
-        self._class_ids: dict[int, int] = {}
+        self._book = Rulebook(
+            self._make_rules(size_wh_px) if size_wh_px else Rules((), ()),
+            count_interval_s=self._count_interval_s,
+            attributes=self._readers.attributes if self._readers is not None else None,
+        )
         self._looked_s = None
-        self._last_index = 0
         if self._readers is not None:
             self._readers.reset()
-
-    def _let_through(self, said: list[Happening], tracks: Tracks) -> list[Happening]:
-        """What confirmed tracks did, now or while they were not confirmed yet; forget what came to nothing."""
-        self._last_index = tracks.frame_index
-        for happening in said:
-            self._held.setdefault(happening.track, []).append(happening)
-        self._confirmed.update(int(i) for i in tracks.ids[tracks.confirmed])
-        self._class_ids.update(zip(tracks.ids.tolist(), tracks.class_ids.tolist(), strict=True))
-        passed = self._held.pop(0, [])  # speaks of no object, so there is none to be confirmed
-        for track in list(self._held):
-            if track in self._confirmed:
-                passed += [self._described(h) for h in self._held.pop(track) if self._is_believed(h)]
-            elif track in tracks.ended or tracks.mono_s - self._held[track][0].mono_s > _HELD_BACK_S:
-                del self._held[track]
-        self._confirmed.difference_update(tracks.ended)
-        for track in tracks.ended:
-            self._class_ids.pop(track, None)
-        if self._readers is not None:
-            self._readers.forget(tracks.ended)
-        return sorted(passed, key=lambda h: (h.mono_s, h.track))
-
-    def _is_believed(self, happening: Happening) -> bool:
-        return happening.track in self._confirmed and self._class_ids[happening.track] in happening.class_ids
-
-    def _described(self, happening: Happening) -> Happening:
-        """With what is known of the object by now: its class and, where the body has a place for them, attributes."""
-        known: dict[str, object] = {"object_class": class_name(self._class_ids[happening.track])}
-        if self._readers is not None and "attributes" in type(happening.body).model_fields:
-            known["attributes"] = self._readers.attributes(happening.track) or None
-        return replace(happening, body=happening.body.model_copy(update=known))

@@ -48,7 +48,7 @@ def test_local_time_is_that_of_the_frame_and_unknown_while_the_clock_is_not_set(
 def test_nothing_is_measured_that_no_rule_asks_for(tables: str, instruments: list[str]) -> None:
     watched = ScriptedCamera(tables)
     watched.show()
-    assert [type(i).__name__ for i in watched.pipeline._rules.instruments] == instruments
+    assert [type(i).__name__ for i in watched.pipeline._book.rules.instruments] == instruments
 
 
 def test_two_rules_about_one_zone_and_one_line_speak_each_for_itself() -> None:

@@ -9,8 +9,9 @@ from agent.contract.event import CameraFault, Counts, Crossing, Dwell, ZoneEnter
 from agent.contract.wire import body_json
 from agent.vision.budget import InferenceBudget
 from agent.vision.camera_health import CameraHealth
-from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline, Rules
+from agent.vision.pipeline import _LOOK_EVERY_S, Pipeline
 from agent.vision.readers import Reader
+from agent.vision.rulebook import Rules
 from agent.vision.rules.base import Happening
 from agent.vision.rules.crossing import LineCrossing
 from agent.vision.rules.zone import ZonePresence

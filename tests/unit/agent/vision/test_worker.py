@@ -20,7 +20,8 @@ from agent.contract.event import (
 )
 from agent.errors import EventStoreError
 from agent.vision import worker as worker_module
-from agent.vision.pipeline import Pipeline, Rules, Seen
+from agent.vision.pipeline import Pipeline, Seen
+from agent.vision.rulebook import Rules
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker

@@ -62,9 +62,9 @@ def test_a_false_box_on_a_still_thing_is_nobody() -> None:
 def test_what_has_ended_is_forgotten() -> None:
     watched = ScriptedCamera(ZONE + RULE)
     watched.show()
-    (alert,) = watched.pipeline._rules.alerts
+    (alert,) = watched.pipeline._book.rules.alerts
     rule = alert._rule
     for n in range(1, 200):
-        watched.pipeline._rules.zones[0].update(sighting({n: INSIDE}, n, n / 10, ended=(n - 1,)))
+        watched.pipeline._book.rules.zones[0].update(sighting({n: INSIDE}, n, n / 10, ended=(n - 1,)))
         rule.update(sighting({n: INSIDE}, n, n / 10, ended=(n - 1,)))
     assert rule._plain == {199}  # type: ignore[attr-defined]
