@@ -77,8 +77,8 @@ def rule_patch(camera: str, rule: str, enabled: bool) -> dict[str, Any]:
 def patched(text: str, patch: Mapping[str, Any]) -> str:
     """text with these keys changed; not checked for what they mean. Raises ConfigError.
 
-    What is meant is worked out on plain values, what is written on the document with its comments; if the two are not the
-    same, which would be a fault of the library, nothing is taken.
+    What is meant is worked out on plain values, what is written on the document with its comments; if the two are not
+    the same, which would be a fault of the library, nothing is taken.
     """
     paths = _paths(patch)
     try:

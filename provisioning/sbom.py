@@ -62,6 +62,7 @@ LICENCES = {
     "tenacity": "Apache-2.0",
     "tflite-runtime": "Apache-2.0",
     "tqdm": "MPL-2.0 AND MIT",
+    "tomlkit": "MIT",
     "typing-extensions": "PSF-2.0",
     "typing-inspection": "MIT",
 }

@@ -89,7 +89,7 @@ def build() -> dict[str, Any]:
             "description": (
                 "What the boxes at the gateways say to the operations centre, and what it may ask of them, over "
                 "MQTT.\n\nThe document describes a box: what it *sends*, you receive. Ledger, time, coordinates and "
-                "versions are explained in agent/README.md of the project, every message with its fields in contract.html.\n\n"
+                "versions are explained in agent/README.md of the project.\n\n"
                 "Payloads are JSON, or on metered links CBOR (RFC 8949): the same objects with the integers of "
                 "`x-cbor-keys` for the names. The first byte tells which: 0x7b is JSON, 0xa0 to 0xbf is CBOR. Ignore "
                 "fields you do not know, store kinds you do not know."

@@ -106,8 +106,8 @@ class Cluster:
     def start(self) -> Cluster:
         """One after another, as RabbitMQ wants it: the first makes the cluster, the others join. Raises GuestError.
 
-        By rabbitmqctl and not by peer discovery: that starts a node of its own on a name of this machine, which need not
-        lead to it.
+        By rabbitmqctl and not by peer discovery: that starts a node of its own on a name of this machine, which need
+        not lead to it.
         """
         first, *others = self.nodes
         self.start_node(first)

@@ -108,8 +108,7 @@ def patches(chance: random.Random) -> Outcome:
             return Outcome.NOTHING
     try:
         new = new_config(_NOW, patch=patch)
-    except ConfigError as exc:
-        assert str(exc)
+    except ConfigError:
         return Outcome.REFUSED
     _is_ours(new)
     before, after = _leaves(_TEXT), _leaves(new)
@@ -131,8 +130,7 @@ def files(chance: random.Random) -> Outcome:
     text = damaged(_NOW, chance, _FILLINGS).decode("utf-8", "surrogateescape")
     try:
         new = new_config(_NOW, toml=text)
-    except ConfigError as exc:
-        assert str(exc)
+    except ConfigError:
         return Outcome.REFUSED
     assert new == text
     _is_ours(new)
