@@ -39,7 +39,7 @@ main() {
   # uv reads no upper bound on Python: this one says it is for 3.10 and older, and pip refuses it on ours.
   echo "backports-strenum<1.3" >"$limits"
   # The largest set first: the smaller ones are held to its versions, so that what is tested is what runs.
-  echo "setuptools>=77" | lock requirements-dev.lock "$@" --extra demo --extra dev -
+  echo "setuptools>=77" | lock requirements-dev.lock "$@" --extra demo --extra dev --extra ingest -
   echo "setuptools>=77" | lock requirements-demo.lock --constraint provisioning/requirements-dev.lock --extra demo -
   lock requirements-gpio.lock --constraint provisioning/requirements-dev.lock --extra gpio
   lock requirements.lock --constraint provisioning/requirements-dev.lock
