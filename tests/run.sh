@@ -6,9 +6,9 @@
 # need them say what they lack and are left out.  GATEWAY_TEST_VENV=DIR: the environment (default: .venv-test).
 set -eu
 
-# The broker; the database; a client of EST that others wrote; the RTSP server and what encodes for it; a Python for the environment; a
+# The broker; the database of the centre; a client of EST that others wrote; the RTSP server and what encodes for it; a Python for the environment; a
 # compiler for fault shims.
-APT_PACKAGES="mosquitto postgresql strongswan-pki libstrongswan-standard-plugins openssl python3-venv python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
+APT_PACKAGES="mosquitto strongswan-pki libstrongswan-standard-plugins openssl python3-venv postgresql python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
   gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gcc libc6-dev"
 
 note() { echo "run.sh: $1"; }

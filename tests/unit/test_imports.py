@@ -31,7 +31,7 @@ MAY: dict[str, set[str]] = {
     "agent.secret_file": set(),
     "agent.memory": {"agent.durable"},
     "agent.raised": {*SEAMS, "agent.durable", "agent.contract"},
-    "agent.contract": SEAMS,
+    "agent.contract": {*SEAMS, "agent"},  # its documents name the version
     "agent.vision": {*SEAMS, "agent.sharpness", "agent.contract", "drivers"},
     "agent.sensing": {*SEAMS, "agent.contract", "drivers"},
     # Fed with frames and tracks by vision and emptied by the uplink, each through a protocol of its own.
@@ -42,6 +42,17 @@ MAY: dict[str, set[str]] = {
     "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
     # Runs at the centre: knows the contract, and of the box's parts only how to speak to a broker.
     "agent.consumer": {*SEAMS, "agent.contract", "agent.secret_file", "agent.tls", "agent.uplink"},
+    # Light boxes, of the real parts that a broker meets.
+    "agent.simulate": {
+        *SEAMS,
+        "agent",
+        "agent.contract",
+        "agent.outbox",
+        "agent.sensing",
+        "agent.tls",
+        "agent.uplink",
+        "drivers",
+    },
     # Root's part and the agent's: the latter knows the contract, the former what it replaces.
     "agent.update": {
         *SEAMS,
