@@ -33,7 +33,7 @@ class Rig:
     breaks: Callable[[], object] | None = None
     mends: Callable[[], object] | None = None
     spoils: Callable[[], object] | None = None
-    timeout_s: float = 0.02
+    timeout_s: float = 0.1  # a busy machine may take a while to come round to the other side
     patience_s: float = 0.0
 
 
