@@ -1,37 +1,195 @@
-"""Requests to a box and its answers, off the ledger: one answer for each request that can be read.
+"""What the operations centre may ask of a box, who may ask it, and the box's answers. Off the ledger.
 
-The answer goes to the MQTT 5 response topic with the request's correlation data, or to `…/reply` with the request's
-id for clients that speak 3.1.1.
+A request is a JSON Web Token (RFC 7519, compact form) signed with Ed25519 (RFC 8037) by a key of the box's trust.toml:
+whatever a broker lets through, a box does what one of these keys has signed, for this box, not expired, once for one id.
+The answer goes to the MQTT 5 response topic with the request's correlation data, or to `…/reply` with the request's id
+for clients that speak 3.1.1.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from agent.contract.box import Part
-from agent.contract.wire import decode
+from agent.contract.event import Stream
+from agent.contract.wire import PayloadError
+
+TOKEN_TYPE = "gw-command+jwt"  # the header's `typ` (RFC 8725, 3.11): a token made for anything else is no command
+ALGORITHM = "EdDSA"
+MAX_TOKEN_BYTES = 250 * 1024
+MAX_LIFE_S = 7 * 24 * 3600
+
+Role = Literal["viewer", "operator", "engineer", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""Each may do what those before it may."""
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Source = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+Note = Annotated[str | None, Field(default=None, max_length=500, description="why; kept with the alert and in the log")]
+
+
+class Args(Part):
+    """Of one command. An argument that this agent does not know is refused: it may be a condition."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nothing(Args):
+    """No arguments."""
+
+
+class SnapshotArgs(Args):
+    camera: Source
+
+
+class EvidenceArgs(Args):
+    evidence: Source = Field(description="the picture's id, from the alert that names it")
+
+
+class ResendArgs(Args):
+    """A range of the ledger, both ends included."""
+
+    stream: Stream
+    epoch: int = Field(ge=0, le=0xFFFFFFFF)
+    first: int = Field(ge=1)
+    last: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.last < self.first:
+            raise ValueError(f"last {self.last} is before first {self.first}")
+        return self
+
+
+class AlertRef(Args):
+    """One alert: by its `alert` where it has one, else by its numbers on the stream alert."""
+
+    alert: str | None = Field(default=None, min_length=1, max_length=64)
+    epoch: int | None = Field(default=None, ge=0, le=0xFFFFFFFF)
+    seq: int | None = Field(default=None, ge=1)
+    note: Note
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        by_numbers = self.epoch is not None and self.seq is not None
+        if (self.alert is not None) == by_numbers or (self.epoch is None) != (self.seq is None):
+            raise ValueError("wanted either alert, or epoch and seq")
+        return self
+
+
+class AckArgs(AlertRef):
+    hold_s: float | None = Field(
+        default=None, ge=0, le=86_400, description="for so long it is not raised again; without it for an hour"
+    )
+
+
+class ResolveArgs(AlertRef):
+    pass
+
+
+class ConfigSetArgs(Args):
+    """A whole file or a patch of single keys."""
+
+    toml: str | None = Field(default=None, description="the whole gateway.toml")
+    patch: dict[str, Any] | None = Field(
+        default=None, description='keys and what they shall be, such as {"camera.north.fps": 8}; null takes away'
+    )
+    base: str | None = Field(
+        default=None, max_length=64, description="only if the box's configuration has this version now"
+    )
+    within_s: int = Field(default=300, ge=30, le=3600, description="to be healthy again by then, or it is rolled back")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.toml is None) == (self.patch is None):
+            raise ValueError("wanted toml or patch, one of the two")
+        return self
+
+
+class RuleEnableArgs(Args):
+    camera: Source
+    rule: Source
+    enabled: bool
+
+
+class FetchArgs(Args):
+    """A signed update file, fetched by the box."""
+
+    url: str = Field(pattern=r"^https://", max_length=2000, description="its server's certificate is checked")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1, le=1 << 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One command: the least role that may ask for it, its arguments, what it does."""
+
+    role: Role
+    args: type[Args]
+    words: str
+
+
+COMMANDS: dict[str, Known] = {
+    "ping": Known("viewer", Nothing, "answers: versions, how long it runs, what waits in the outbox"),
+    "config.get": Known("viewer", Nothing, "tells the configuration: its text, its version, and what is being tried"),
+    "snapshot": Known("operator", SnapshotArgs, "takes a picture now, everybody in it pixelated, and sends it"),
+    "evidence": Known("operator", EvidenceArgs, "sends the picture of an alert"),
+    "resend": Known("operator", ResendArgs, "sends a range of the ledger again, or says why it cannot"),
+    "ack": Known("operator", AckArgs, "an operator takes an alert; it is not raised again for a while"),
+    "resolve": Known("operator", ResolveArgs, "an operator closes an alert"),
+    "diagnostics": Known("engineer", Nothing, "makes the doctor's bundle, without secrets, and sends it"),
+    "config.set": Known("engineer", ConfigSetArgs, "changes the configuration; undone by itself if the box gets worse"),
+    "rule.enable": Known("engineer", RuleEnableArgs, "switches one rule of one camera on or off, as config.set does"),
+    "restart": Known("engineer", Nothing, "ends the agent; systemd starts it anew"),
+    "reboot": Known("engineer", Nothing, "starts the whole box anew"),
+    "model.install": Known("admin", FetchArgs, "fetches and tries a signed model pack"),
+    "agent.update": Known("admin", FetchArgs, "fetches and tries a signed release of the agent"),
+}
 
 
 class Command(Part):
-    """Something the box is asked to do or to tell."""
+    """The claims of a request's token. Times are Unix seconds, as RFC 7519 has them."""
 
-    command: str = Field(min_length=1, max_length=64)
-    id: str | None = Field(default=None, max_length=64, description="comes back in the answer; needed without MQTT 5")
-    evidence: str | None = Field(default=None, max_length=64, description="with `evidence`: the picture's id")
+    jti: Id = Field(description="the request's id: what has it is done at most once, and it comes back in the answer")
+    aud: str | list[str] = Field(description='"site/box", or a list of such: which boxes are meant')
+    iat: int = Field(ge=0, description="when it was signed")
+    exp: int = Field(ge=0, description="not done after this; at most 7 days after iat")
+    cmd: str = Field(min_length=1, max_length=64, description="the command's name")
+    args: dict[str, Any] = Field(default_factory=dict, description="its arguments")
+    by: str | None = Field(
+        default=None, min_length=1, max_length=64, description="who wants it, where several people use one key"
+    )
+
+    @property
+    def boxes(self) -> list[str]:
+        return [self.aud] if isinstance(self.aud, str) else self.aud
 
 
 class Reply(Part):
-    """The box's answer to a request."""
+    """The box's answer. `accepted` is followed by one of the others, after a restart of the box if need be."""
 
-    result: Literal["done", "refused"]
+    result: Literal["accepted", "done", "refused", "failed"] = Field(
+        description="refused: nothing was done; failed: it was begun, and did not come to a good end"
+    )
     command: str | None = None
     id: str | None = None
-    why: str | None = Field(default=None, description="with refused: what was wrong, and what was wanted")
-    data: dict[str, Any] | None = Field(default=None, description="with done: what the command returns")
+    why: str | None = Field(default=None, description="with refused and failed: what was wrong, and what was wanted")
+    data: dict[str, Any] | None = Field(default=None, description="with done and accepted: what the command returns")
+    earlier: bool | None = Field(
+        default=None, description="the id had come before: this is what was answered then, and nothing was done again"
+    )
+    doubt: str | None = Field(default=None, description="what the box could not tell, such as whether it had expired")
 
 
-def read_command(payload: bytes) -> Command:
-    """Raises PayloadError saying what is wrong with a payload that is no command."""
-    return Command.read(decode(payload))
+def read_args(name: str, args: dict[str, Any]) -> Args:
+    """Of a command that is known. Raises PayloadError naming the argument, what was found and what is wanted."""
+    try:
+        return COMMANDS[name].args.model_validate(args)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        known = ", ".join(COMMANDS[name].args.model_fields) or "none"
+        raise PayloadError(f"args{'.' + where if where else ''}: {first['msg']}; arguments of {name}: {known}") from exc
