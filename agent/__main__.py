@@ -51,6 +51,8 @@ VERBS = {
     "devices": Verb("list what is connected, cameras in the network too, with the lines to paste"),
     "identity": Verb("the box's own key and certificate: show, request, get and renew it", True),
     "outbox": Verb("show what waits to be sent", True),
+    "audit": Verb("show who did what on this box, and verify that nothing was changed or taken out of it", True),
+    "command": Verb("centre: sign a command for a box, send it, show the answer"),
     "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
     "model": Verb("list and verify the model packs"),
     "simulate": Verb("many light boxes against a broker, to see what it and the centre can carry"),

@@ -12,13 +12,20 @@ import numpy as np
 
 from agent import __version__
 from agent.alive import Signs
+from agent.audit import AuditLog, AuditReporter, folder_beside
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
-from agent.config import DEFAULT_PATH, Config
+from agent.commands import Desk, Handler, Journal
+from agent.commands.handlers.diagnostics import diagnostics
+from agent.commands.handlers.evidence import TakePicture, snapshot
+from agent.commands.handlers.evidence import evidence as evidence_command
+from agent.commands.handlers.ping import ping
+from agent.commands.handlers.restart import Restart
+from agent.config import DEFAULT_PATH, Config, version_of
 from agent.contract.event import BoxStrained, Lasting, SensorAlert
 from agent.durable import Memo
 from agent.errors import ConfigError, EventStoreError
-from agent.evidence import EvidenceStore, Witness
+from agent.evidence import EvidenceStore, Witness, pixelated
 from agent.memory import CameraMemory
 from agent.ops import commissioning
 from agent.ops.health import HealthReport, pulse_path
@@ -76,11 +83,32 @@ def run(
         hot_c=config.detector.hot_c,
         clock=clock,
     )
-    uplink = Uplink(settings, outbox, clock=clock, pictures=evidence) if settings.brokers else None
+    bundles = make_bundles(config, clock)
+    audit = AuditLog(folder_beside(config.outbox.path), clock=clock)
+    places = system_places(config_path)
+    ending = threading.Event()
     workers = (
         []
         if detector is None
         else make_workers(config, credentials, detector, budget, put, evidence, clock, pictures=pictures)
+    )
+    desk = make_desk(
+        config,
+        places.trust,
+        audit,
+        {
+            "ping": ping(outbox, version=__version__, config_version=version_in(config_path)),
+            "evidence": evidence_command(evidence),
+            "snapshot": snapshot({w.camera_id: taker(w, detector) for w in workers if detector is not None}, evidence),
+            "diagnostics": diagnostics(config_path, bundles),
+            "restart": Restart(ending.set, version=__version__),
+        },
+        clock,
+    )
+    uplink = (
+        Uplink(settings, outbox, clock=clock, pictures=evidence, bundles=bundles, desk=desk)
+        if settings.brokers
+        else None
     )
     report = HealthReport(
         version=__version__,
@@ -94,12 +122,14 @@ def run(
         clock=clock,
         sensing=sensing,
     )
-    places = system_places(config_path)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
+    audited = AuditReporter(audit, config.outbox.path.with_name("audit.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
     pulse = Memo(pulse_path(config.outbox.path))
     main = Signs("main", clock)
     stages = [main, outbox.signs, *([uplink.signs] if uplink else []), sensing.signs]
+    if desk is not None:
+        stages.append(desk.signs)
     watchdog = Watchdog([*stages, *(signs for worker in workers for signs in worker.signs)], systemd)
     _resume(raised, put, workers, sensing, strain)
     commissioning.take_up(commissioning.beside(config.outbox.path), put, evidence, clock)
@@ -107,6 +137,8 @@ def run(
         _log.warning("no [[broker]] in the configuration: events are stored and wait")
     else:
         uplink.start()
+    if desk is not None:
+        desk.start()
     for worker in workers:
         worker.start()
     sensing.start(put)
@@ -117,7 +149,11 @@ def run(
     systemd.ready()
     told = ""
     try:
-        while not stop.wait(min(1.0, config.health.interval_s)) and not (workers and all(w.ended() for w in workers)):
+        while not (
+            stop.wait(min(1.0, config.health.interval_s))
+            or ending.is_set()
+            or (workers and all(w.ended() for w in workers))
+        ):
             main.give(_ROUND_WITHIN_S)
             if (line := report.line()) != told:
                 systemd.status(line)
@@ -129,7 +165,9 @@ def run(
                 if uplink is not None:
                     uplink.publish_health(health)
             evidence.tidy()
+            bundles.tidy()
             updates.update()
+            audited.update()
             heart.update(updates.told)
     finally:
         watchdog.stop()
@@ -139,10 +177,15 @@ def run(
             systemd.stopping(_END_STEP_S)
             worker.stop()
         systemd.stopping(_END_STEP_S)
+        if desk is not None:
+            desk.stop()
+        audited.update()
         if uplink is not None:
-            if not stop.is_set():
+            if not stop.is_set() and not ending.is_set():
                 uplink.drain(_DRAIN_S)
             uplink.stop()
+        if desk is not None:
+            desk.close()
         outbox.close()
         if detector is not None:
             detector.close()
@@ -228,6 +271,40 @@ def _resume(raised: RaisedAlerts, put: Put, workers: Sequence[CameraWorker], sen
         put(*over)
     except EventStoreError as exc:
         _log.error("%d alert(s) are over and cannot be cleared before the next start: %s", len(over), exc)
+
+
+def make_desk(
+    config: Config, trust: Path, audit: AuditLog, handlers: Mapping[str, Handler], clock: Clock
+) -> Desk | None:
+    """None where what was asked cannot be remembered: then nothing is done, and it waits in the broker."""
+    try:
+        journal = Journal(config.outbox.path.with_name("commands.db"))
+    except EventStoreError as exc:
+        _log.error("no command is taken before the next start: %s", exc)
+        return None
+    return Desk(f"{config.box.site}/{config.box.id}", trust, journal, audit, handlers, clock=clock)
+
+
+def taker(worker: CameraWorker, detector: TfliteDetector) -> TakePicture:
+    def take(timeout_s: float) -> np.ndarray | None:
+        frame = worker.next_frame(timeout_s)
+        return None if frame is None else pixelated(frame, detector)
+
+    return take
+
+
+def version_in(config_path: Path) -> str:
+    """Of the configuration that is on the disk."""
+    try:
+        return version_of(config_path.read_bytes())
+    except OSError:
+        return "unknown"
+
+
+def make_bundles(config: Config, clock: Clock) -> EvidenceStore:
+    """What the doctor wrote for the command `diagnostics`: few, and not for long."""
+    folder = config.outbox.path.with_name("diagnostics")
+    return EvidenceStore(folder, max_bytes=8 * _MB, max_days=2.0, clock=clock, suffix=".tar.gz")
 
 
 def make_outbox(config: Config, clock: Clock) -> Outbox:

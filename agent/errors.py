@@ -6,7 +6,9 @@ GatewayError
 ├── UplinkDown        the broker cannot be reached or refuses us: keep buffering, connect again
 ├── DatabaseDown      the ingester's database cannot be reached or has no room: acknowledge nothing, write it again
 ├── IdentityError     the box's certificate cannot be had, or used: what there was stays, a person or the timer goes on
-└── UpdateRefused     an update file is not to be installed: keep what runs, and report why
+├── UpdateRefused     an update file is not to be installed: keep what runs, and report why
+├── CommandRefused    a command is not to be done, and nothing was: answer with the reason
+└── CommandFailed     a command was begun and came to no good end: answer with the reason
 """
 
 
@@ -36,3 +38,11 @@ class IdentityError(GatewayError):
 
 class UpdateRefused(GatewayError):
     """An update file that must not, or cannot, be installed here."""
+
+
+class CommandRefused(GatewayError):
+    """A command that must not, or cannot, be done here. The words go back to whoever asked."""
+
+
+class CommandFailed(GatewayError):
+    """A command that was begun. The words go back to whoever asked."""

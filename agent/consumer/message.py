@@ -126,6 +126,11 @@ class PictureMessage(_OfBox):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BundleMessage(PictureMessage):
+    """What the doctor of a box wrote, for the command `diagnostics`. payload: a .tar.gz."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherMessage(Arrival):
     fields: dict[str, Any]
 
@@ -138,10 +143,9 @@ class UnreadableMessage(Arrival):
 def read(topic: str, payload: bytes) -> Arrival:
     """Never raises: what cannot be read is an UnreadableMessage that says why."""
     where = parse_topic(topic)
-    if where is not None and where.evidence is not None:
-        return PictureMessage(
-            topic=topic, payload=payload, where=where, site=where.site, box=where.box, id=where.evidence
-        )
+    if where is not None and where.item is not None:
+        kind_of_file = PictureMessage if where.channel == "evidence" else BundleMessage
+        return kind_of_file(topic=topic, payload=payload, where=where, site=where.site, box=where.box, id=where.item)
     if where is not None and where.channel == "command":
         return CommandMessage(topic=topic, payload=payload, where=where, site=where.site, box=where.box)
     try:

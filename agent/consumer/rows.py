@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.consumer.message import (
+    BundleMessage,
     HealthMessage,
     LedgerMessage,
     OtherMessage,
@@ -61,6 +62,8 @@ def rows_of(deliveries: Iterable[Delivery], *, pictures: bool = False) -> Rows:
                 rows.states.append(_state(message, delivery.received_ms))
             elif isinstance(message, HealthMessage):
                 rows.healths.append(_health(message, delivery.received_ms))
+            elif isinstance(message, BundleMessage):
+                pass  # for whoever asked, not for the database
             elif isinstance(message, PictureMessage):
                 if pictures:
                     rows.pictures.append(_picture(message, delivery.received_ms))

@@ -14,6 +14,7 @@ from typing import Any
 
 from agent import __version__
 from agent.contract import schema, vectors
+from agent.contract.command import ALGORITHM, COMMANDS, MAX_TOKEN_BYTES, TOKEN_TYPE
 from agent.contract.topics import ROOT
 from agent.contract.wire import KEYS
 
@@ -72,7 +73,15 @@ CHANNELS = (
         "Picture of an alert",
         "A JPEG of at most 60,000 bytes, nothing around it.",
     ),
-    Channel("command", "command", "Requests to the box", "One request a message. Never retained.", action="receive"),
+    Channel(
+        "diagnostics",
+        "diagnostics/{id}",
+        "Diagnostics bundle",
+        "What the doctor of the box wrote, without secrets, for the command of that name: a .tar.gz.",
+    ),
+    Channel(
+        "command", "command", "Requests to the box", "One signed request a message. Never retained.", action="receive"
+    ),
     Channel("reply", "reply", "Answers for MQTT 3.1.1", "Answers to requests that came without a response topic."),
 )
 
@@ -188,7 +197,16 @@ def _messages(kinds: dict[str, str]) -> tuple[dict[str, Any], dict[str, list[str
         "bindings": {"mqtt": {"contentType": "image/jpeg", "bindingVersion": "0.2.0"}},
     }
     on_channel["evidence"] = ["evidence"]
-    messages["command"] = _command(definitions)
+    messages["diagnostics"] = {
+        "name": "diagnostics",
+        "title": "diagnostics bundle",
+        "summary": "A .tar.gz of texts; its sha256 is in the answer to the command.",
+        "contentType": "application/gzip",
+        "payload": {"type": "string", "format": "binary"},
+        "bindings": {"mqtt": {"contentType": "application/gzip", "bindingVersion": "0.2.0"}},
+    }
+    on_channel["diagnostics"] = ["diagnostics"]
+    messages["command"] = _command()
     on_channel["command"] = ["command"]
     return messages, on_channel
 
@@ -206,13 +224,27 @@ def _message(title: str, name: str, definition: dict[str, Any], of_it: list[dict
     }
 
 
-def _command(definitions: dict[str, Any]) -> dict[str, Any]:
+def _command() -> dict[str, Any]:
     return {
         "name": "command",
         "title": "request",
-        "summary": "Something the box is asked to do or to tell.",
-        "contentType": "application/json",
-        "payload": {"$ref": "#/components/schemas/Command"},
+        "summary": "Something the box is asked to do or to tell: a JSON Web Token, signed with Ed25519.",
+        "contentType": "application/jwt",
+        "payload": {
+            "type": "string",
+            "maxLength": MAX_TOKEN_BYTES,
+            "description": f"JWS compact form (RFC 7515); header: typ {TOKEN_TYPE}, alg {ALGORITHM}, kid; its claims "
+            "are x-claims, and args by the command's name in x-commands",
+        },
+        "x-claims": {"$ref": "#/components/schemas/Command"},
+        "x-commands": {
+            name: {
+                "role": known.role,
+                "description": known.words,
+                "args": {"$ref": f"#/components/schemas/{known.args.__name__}"},
+            }
+            for name, known in COMMANDS.items()
+        },
         "bindings": {
             "mqtt": {
                 "correlationData": {"type": "string", "description": "comes back with the answer, as it is"},

@@ -1,9 +1,9 @@
 """What the operations centre may ask of a box, who may ask it, and the box's answers. Off the ledger.
 
 A request is a JSON Web Token (RFC 7519, compact form) signed with Ed25519 (RFC 8037) by a key of the box's trust.toml:
-whatever a broker lets through, a box does what one of these keys has signed, for this box, not expired, once for one id.
-The answer goes to the MQTT 5 response topic with the request's correlation data, or to `…/reply` with the request's id
-for clients that speak 3.1.1.
+whatever a broker lets through, a box does what one of these keys has signed, for this box, not expired, and once for
+one id. The answer goes to the MQTT 5 response topic with the request's correlation data, or to `…/reply` with the
+request's id for clients that speak 3.1.1.
 """
 
 from __future__ import annotations
@@ -125,22 +125,28 @@ class FetchArgs(Args):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One command: the least role that may ask for it, its arguments, what it does."""
+    """One command: the least role that may ask for it, its arguments, what it does.
+
+    looks: it changes nothing on the box, so it is also done where nothing can be written down.
+    """
 
     role: Role
     args: type[Args]
     words: str
+    looks: bool = False
 
 
 COMMANDS: dict[str, Known] = {
-    "ping": Known("viewer", Nothing, "answers: versions, how long it runs, what waits in the outbox"),
-    "config.get": Known("viewer", Nothing, "tells the configuration: its text, its version, and what is being tried"),
-    "snapshot": Known("operator", SnapshotArgs, "takes a picture now, everybody in it pixelated, and sends it"),
-    "evidence": Known("operator", EvidenceArgs, "sends the picture of an alert"),
+    "ping": Known("viewer", Nothing, "answers: versions, how long it runs, what waits in the outbox", True),
+    "config.get": Known(
+        "viewer", Nothing, "tells the configuration: its text, its version, and what is being tried", True
+    ),
+    "snapshot": Known("operator", SnapshotArgs, "takes a picture now, everybody in it pixelated, and sends it", True),
+    "evidence": Known("operator", EvidenceArgs, "sends the picture of an alert", True),
     "resend": Known("operator", ResendArgs, "sends a range of the ledger again, or says why it cannot"),
     "ack": Known("operator", AckArgs, "an operator takes an alert; it is not raised again for a while"),
     "resolve": Known("operator", ResolveArgs, "an operator closes an alert"),
-    "diagnostics": Known("engineer", Nothing, "makes the doctor's bundle, without secrets, and sends it"),
+    "diagnostics": Known("engineer", Nothing, "makes the doctor's bundle, without secrets, and sends it", True),
     "config.set": Known("engineer", ConfigSetArgs, "changes the configuration; undone by itself if the box gets worse"),
     "rule.enable": Known("engineer", RuleEnableArgs, "switches one rule of one camera on or off, as config.set does"),
     "restart": Known("engineer", Nothing, "ends the agent; systemd starts it anew"),
@@ -168,10 +174,13 @@ class Command(Part):
         return [self.aud] if isinstance(self.aud, str) else self.aud
 
 
+Result = Literal["accepted", "done", "refused", "failed"]
+
+
 class Reply(Part):
     """The box's answer. `accepted` is followed by one of the others, after a restart of the box if need be."""
 
-    result: Literal["accepted", "done", "refused", "failed"] = Field(
+    result: Result = Field(
         description="refused: nothing was done; failed: it was begun, and did not come to a good end"
     )
     command: str | None = None

@@ -285,6 +285,31 @@ class BoxUpdate(Body):
     reason: str | None = Field(default=None, description="why it was refused or rolled back; or what could not be told")
 
 
+Outcome = Literal["accepted", "done", "refused", "failed", "repeated"]
+Via = Literal["mqtt", "web", "local", "agent"]
+
+
+class Audit(Body):
+    """One entry of the box's audit log: who did or asked for what, and what became of it.
+
+    Each names the hash of the one before it, so none can be changed or taken out without all that follow showing it.
+    """
+
+    kind: Literal["audit"] = "audit"
+    n: int = Field(ge=1, description="the entry's number; 1, 2, 3 … for the life of the box's store")
+    at: int | None = Field(default=None, description="when, UTC Unix ms; none: the box's clock had not been set")
+    via: Via = Field(description="mqtt: a command; web: the box's page; local: at the box; agent: the agent by itself")
+    by: str = Field(description="who: the key's name and the person that it spoke for, the page's or the box's user")
+    role: str | None = Field(default=None, description="in which role, where roles decide")
+    did: str = Field(description="a command's name, or what was done at the box")
+    outcome: Outcome
+    id: str | None = Field(default=None, description="of a command: its id")
+    what: str | None = Field(default=None, description="its arguments, shortened; secrets left out")
+    why: str | None = Field(default=None, description="of what was refused or failed: the reason")
+    before: str = Field(description="hash of the entry before it; 64 zeros for the first")
+    hash: str = Field(description="SHA-256 of this entry, hexadecimal; see the contract for over which bytes")
+
+
 GapReason = Literal["disk-full", "corrupt", "rejected", "too-big"]
 
 
@@ -454,6 +479,7 @@ AnyBody = Annotated[
     | BoxStrained
     | Commissioned
     | BoxUpdate
+    | Audit
     | Gap
     | NewLedger
     | Counts

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from agent.contract.box import Health, State
-from agent.contract.command import Command, Reply
+from agent.contract.box import Health, Part, State
+from agent.contract.command import COMMANDS, Command, Reply
 from agent.contract.event import AnyBody
 from agent.contract.wire import KEYS
 
@@ -33,7 +33,7 @@ _ENVELOPE = {
 
 
 def build() -> dict[str, Any]:
-    """The schema document: ledger messages per kind, state, health, command and reply, and the CBOR key table."""
+    """The schema document: ledger messages per kind, state, health, what is asked and answered, and the CBOR keys."""
     bodies = TypeAdapter(AnyBody).json_schema(by_alias=True, ref_template="#/$defs/{model}")
     definitions: dict[str, Any] = bodies.pop("$defs")
     kinds = {reference.rsplit("/", 1)[1] for reference in bodies["discriminator"]["mapping"].values()}
@@ -44,7 +44,9 @@ def build() -> dict[str, Any]:
         # A consumer must accept what a later v1 adds; that we send nothing else is our own tests' business.
     for definition in definitions.values():
         definition.pop("additionalProperties", None)
-    for model in (State, Health, Command, Reply):
+    arguments = dict.fromkeys(known.args for known in COMMANDS.values())
+    models: list[type[Part]] = [State, Health, Command, Reply, *arguments]
+    for model in models:
         schema = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
         definitions.update(schema.pop("$defs", {}))
         definitions[model.__name__] = schema

@@ -4,6 +4,7 @@ state                     retained birth and last will
 alert/<source> count/<source> reading/<source>     the ledger's streams
 health                    the box's own pulse
 evidence/<id>             the picture of an alert: a JPEG, nothing around it
+diagnostics/<id>          what the doctor found, as a .tar.gz, for the command of that name
 command, reply            requests, and answers for clients without MQTT 5
 """
 
@@ -67,6 +68,10 @@ class BoxTopics:
         """Where the picture of that id goes."""
         return f"{self.base}/evidence/{check_id(evidence_id, 'evidence')}"
 
+    def diagnostics(self, bundle_id: str) -> str:
+        """Where the bundle of that id goes."""
+        return f"{self.base}/diagnostics/{check_id(bundle_id, 'diagnostics')}"
+
     def ledger(self, stream: Stream, source: str) -> str:
         """Where messages of one stream from one camera, sensor or "box" go."""
         return f"{self.base}/{stream.value}/{check_id(source, 'source')}"
@@ -76,7 +81,7 @@ class BoxTopics:
 class Topic:
     """A topic taken apart. stream and source are None outside the ledger, channel is None on it.
 
-    evidence: the picture's id, with channel "evidence".
+    item: the picture's or bundle's id, with channel "evidence" or "diagnostics".
     """
 
     site: str
@@ -84,7 +89,7 @@ class Topic:
     stream: Stream | None = None
     source: str | None = None
     channel: str | None = None
-    evidence: str | None = None
+    item: str | None = None
 
 
 def parse_topic(topic: str) -> Topic | None:
@@ -97,6 +102,6 @@ def parse_topic(topic: str) -> Topic | None:
         return Topic(site, box, channel=rest[0])
     if len(rest) == 2 and rest[0] in set(Stream):
         return Topic(site, box, stream=Stream(rest[0]), source=rest[1])
-    if len(rest) == 2 and rest[0] == "evidence":
-        return Topic(site, box, channel="evidence", evidence=rest[1])
+    if len(rest) == 2 and rest[0] in ("evidence", "diagnostics"):
+        return Topic(site, box, channel=rest[0], item=rest[1])
     return None

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent.contract.audit import FIRST, sealed
 from agent.contract.box import (
     BudgetHealth,
     CameraHealth,
@@ -29,6 +30,7 @@ from agent.contract.box import (
 )
 from agent.contract.command import Reply
 from agent.contract.event import (
+    Audit,
     Body,
     BoxStrained,
     BoxUpdate,
@@ -75,6 +77,22 @@ _TOPICS = BoxTopics("cua-bac", "gw-01")
 _PLAIN = Envelope(epoch=2671403458, seq=1234, time_ms=1763966823123, up_ms=123456)
 _LATE = replace(_PLAIN, seq=1235, late_s=3600)
 _UNDATED = replace(_PLAIN, seq=1, time_ms=315532812000, boot=16, clock_unset=True)
+
+_COMMANDED = sealed(
+    Audit(
+        n=1,
+        at=1763966823100,
+        via="mqtt",
+        by="Lan (ioc-operators)",
+        role="operator",
+        did="evidence",
+        outcome="done",
+        id="q7",
+        what='{"evidence":"42-9f86d081884c"}',
+        before=FIRST,
+        hash="",
+    )
+)
 
 EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
     (
@@ -359,6 +377,32 @@ EXAMPLES: tuple[tuple[str, Stream, str, Envelope, Body], ...] = (
         ),
     ),
     (
+        "an operator's command in the audit log",
+        Stream.ALERT,
+        "box",
+        _PLAIN,
+        _COMMANDED,
+    ),
+    (
+        "and one that was refused, on a box that does not know the time",
+        Stream.ALERT,
+        "box",
+        _UNDATED,
+        sealed(
+            Audit(
+                n=2,
+                via="mqtt",
+                by="unknown",
+                did="reboot",
+                outcome="refused",
+                id="q9",
+                why="signed with key '00ff00ff00ff00ff', which may not command this box; who may: ioc-operators",
+                before=_COMMANDED.hash,
+                hash="",
+            )
+        ),
+    ),
+    (
         "numbers that will not come",
         Stream.ALERT,
         "box",
@@ -572,6 +616,17 @@ OTHERS: tuple[tuple[str, str, Part], ...] = (
         Reply(
             result="refused", command="evidence", id="q8", why="picture '42-9f86d081884c' is not on the box any more"
         ),
+    ),
+    ("a command that takes its time", _TOPICS.reply, Reply(result="accepted", command="restart", id="q10")),
+    (
+        "a command that was begun and went wrong",
+        _TOPICS.reply,
+        Reply(result="failed", command="snapshot", id="q11", why="camera north gave no picture within 10 s"),
+    ),
+    (
+        "an id that had come before",
+        _TOPICS.reply,
+        Reply(result="done", command="restart", id="q10", data={"agent": "0.1.0"}, earlier=True),
     ),
 )
 

@@ -137,6 +137,18 @@ KEYS: dict[str, int] = {
     "fine": 157,
     "words": 158,
     "versions": 159,
+    # Commands and the audit log.
+    "by": 160,
+    "role": 161,
+    "via": 162,
+    "did": 163,
+    "outcome": 164,
+    "what": 165,
+    "hash": 166,
+    "before": 167,
+    "at": 168,
+    "earlier": 169,
+    "doubt": 170,
 }
 """CBOR's integer key for each name, at every depth. Published: numbers are added, never changed, never used again.
 A name without a number travels as text, so that a table that lags behind loses bytes and not data."""

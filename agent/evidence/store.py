@@ -1,4 +1,5 @@
-"""The folder of pictures: `<id>.jpg`, and beside it an empty `<id>.send` while it is still to be sent.
+"""The folder of pictures: `<id>.jpg`, and beside it an empty `<id>.send` while it is still to be sent. (Another one,
+with another suffix, holds what the doctor wrote.)
 
 Stored means on the disk: when `put` has returned, the alert may name the picture. Bounded by bytes and by age; the
 oldest go first, those still to be sent last. An id is `<number>-<random>`: numbers rise, so that the order needs no
@@ -18,13 +19,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from agent.clock import Clock, SystemClock
 from agent.contract.event import Evidence
 from agent.durable import sync_folder
+from agent.evidence.picture import as_jpeg
 
 _log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"([0-9]{1,12})-[0-9a-f]{12}\.jpg")
+_ID = re.compile(r"([0-9]{1,12})-[0-9a-f]{12}")
 _BLOCK_BYTES = 4096  # what a file takes on a disk is whole blocks
 _DAY_S = 86_400.0
 _TIDY_EVERY_S = 60.0
@@ -57,9 +62,17 @@ class EvidenceStore:
     """
 
     def __init__(
-        self, folder: Path, *, max_bytes: int, max_days: float, send: bool = False, clock: Clock | None = None
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        max_days: float,
+        send: bool = False,
+        clock: Clock | None = None,
+        suffix: str = ".jpg",
     ) -> None:
         self.folder = folder
+        self._suffix = suffix
         self.max_days = max_days
         self._max_bytes = max_bytes
         self._send = send
@@ -98,6 +111,10 @@ class EvidenceStore:
             self._wake()
         return Evidence(id=evidence_id, sha256=hashlib.sha256(jpeg).hexdigest(), bytes=len(jpeg))
 
+    def put_picture(self, picture_bgr: npt.NDArray[np.uint8]) -> Evidence | None:
+        """As put, of a picture, uint8 (h, w, 3), that is no JPEG yet."""
+        return self.put(as_jpeg(picture_bgr))
+
     def on_waiting(self, wake: Callable[[], None]) -> None:
         """Call wake from whatever thread marked a picture to be sent. One listener; it must not block."""
         self._wake = wake
@@ -128,7 +145,7 @@ class EvidenceStore:
             try:
                 return self._picture(evidence_id).read_bytes()
             except OSError as exc:
-                self._failed(f"{evidence_id}.jpg cannot be read", exc)
+                self._failed(f"{evidence_id}{self._suffix} cannot be read", exc)
                 self._forget(evidence_id)
                 return None
 
@@ -177,14 +194,14 @@ class EvidenceStore:
         marks = {entry.name.removesuffix(".send") for entry in entries if entry.name.endswith(".send")}
         found: list[tuple[int, str, _Kept]] = []
         for entry in entries:
-            name = _NAME.fullmatch(entry.name)
-            if name is not None:
+            name = _ID.fullmatch(entry.name.removesuffix(self._suffix))
+            if name is not None and entry.name.endswith(self._suffix):
                 with suppress(OSError):
                     stat = entry.stat(follow_symlinks=False)
-                    evidence_id = entry.name.removesuffix(".jpg")
+                    evidence_id = name[0]
                     kept = _Kept(stat.st_size, stat.st_mtime, evidence_id in marks)
                     found.append((int(name[1]), evidence_id, kept))
-            elif _NAME.fullmatch(entry.name.removesuffix(".part")):
+            elif entry.name.endswith(".part") and _ID.fullmatch(entry.name.removesuffix(f"{self._suffix}.part")):
                 with suppress(OSError):
                     os.unlink(entry.path)
         for _, evidence_id, kept in sorted(found, key=lambda one: one[0]):
@@ -192,7 +209,7 @@ class EvidenceStore:
             self._bytes += _on_disk(kept.bytes)
         self._next = max((number for number, _, _ in found), default=0) + 1
         for evidence_id in marks - self._kept.keys():
-            if _NAME.fullmatch(f"{evidence_id}.jpg"):
+            if _ID.fullmatch(evidence_id):
                 with suppress(OSError):
                     self._mark(evidence_id).unlink()
 
@@ -249,7 +266,7 @@ class EvidenceStore:
         self._error = words
 
     def _picture(self, evidence_id: str) -> Path:
-        return self.folder / f"{evidence_id}.jpg"
+        return self.folder / f"{evidence_id}{self._suffix}"
 
     def _mark(self, evidence_id: str) -> Path:
         return self.folder / f"{evidence_id}.send"

@@ -203,6 +203,19 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "bản {version}: đang được thử; nếu không hoạt động, {proven} sẽ được khôi phục",
     ),
     "update-previous": ("release {version}: was there before", "bản {version}: bản trước đó"),
+    "audit-fine": (
+        "audit log: whole, {entries} entries, {first} to {last}; the last one's hash is {hash}",
+        "nhật ký kiểm tra: nguyên vẹn, {entries} mục, từ {first} đến {last}; mã băm của mục cuối là {hash}",
+    ),
+    "audit-empty": ("audit log: nothing in {folder} yet", "nhật ký kiểm tra: chưa có gì trong {folder}"),
+    "audit-broken": (
+        "audit log: PROBLEM after {entries} entries that are fine: {why}",
+        "nhật ký kiểm tra: LỖI sau {entries} mục hợp lệ: {why}",
+    ),
+    "audit-differs": (
+        "audit log: PROBLEM: entry {n} is {found}, and the centre has {wanted}: the log was written anew or cut off",
+        "nhật ký kiểm tra: LỖI: mục {n} là {found}, còn trung tâm có {wanted}: nhật ký đã bị ghi lại hoặc cắt bớt",
+    ),
     "update-none": (
         "no release in {root}; this is agent {version}, installed otherwise",
         "không có bản nào trong {root}; đây là phần mềm {version}, được cài bằng cách khác",

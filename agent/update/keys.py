@@ -1,4 +1,4 @@
-"""Ed25519: keys of people who sign, and signatures over an update's manifest.
+"""Ed25519: keys of people who sign updates and commands, and signatures over an update's manifest.
 
 `cryptography` does it. python-tuf and securesystemslib (MIT/Apache-2.0, pure, 0.9 MB) were looked at: TUF verifies a
 repository of four roles that it fetches and refreshes by the clock, and a file on a stick has no repository; its ideas
@@ -31,14 +31,23 @@ def key_id(public_hex: str) -> str:
 def is_signed(public_hex: str, manifest: bytes, signature_hex: str) -> bool:
     try:
         signature = bytes.fromhex(signature_hex)
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex)).verify(signature, _PURPOSE + manifest)
+        public_key(public_hex).verify(signature, _PURPOSE + manifest)
     except (InvalidSignature, ValueError):
         return False
     return True
 
 
+def public_key(public_hex: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex))
+
+
 def new_key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
+
+
+def from_seed(seed: bytes) -> Ed25519PrivateKey:
+    """seed: 32 bytes."""
+    return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def sign(key: Ed25519PrivateKey, manifest: bytes) -> str:

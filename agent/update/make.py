@@ -27,6 +27,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent import config
+from agent.contract.command import ROLES
 from agent.errors import ConfigError, GatewayError, UpdateRefused
 from agent.update import archive, keys
 from agent.update.manifest import FILES, NAMES, Kind, Manifest, Payload, canonical, read_manifest, time_text
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     one = below.add_parser("keygen", help="make a key: DIR/NAME.key (keep it) and what goes into trust.toml")
     one.add_argument("name", help="whose key it is")
     one.add_argument("--folder", type=Path, default=Path(), help="where to put it (default: here)")
+    one.add_argument("--role", choices=ROLES, help="a key that signs commands, and no updates: what it may ask for")
     _passphrase(one)
     one.set_defaults(do=_keygen)
 
@@ -119,6 +121,9 @@ def _keygen(args: argparse.Namespace) -> None:
     with os.fdopen(fd, "wb") as file:
         file.write(keys.to_pem(key, _ask(args.passphrase_file, f"passphrase for {path} (empty: none): ")))
     print(f"{path}: keep it where no box and no stranger comes by; for trust.toml:\n")
+    if args.role is not None:
+        print(f'[commander.{args.name}]\npublic = "{keys.public_hex(key)}"\nrole = "{args.role}"')
+        return
     print(f'[key.{args.name}]\npublic = "{keys.public_hex(key)}"\nmay_sign = ["release", "pack", "config", "trust"]')
 
 

@@ -1,4 +1,5 @@
-"""Whom a box believes: the door for trust.toml, and how many of its keys must have signed.
+"""Whom a box believes: the door for trust.toml. How many of its keys must have signed an update, and whose key may
+command what.
 
 The file is replaced by an update of kind `trust` alone, which the old keys and the new ones must have signed: keys are
 changed without a visit, and a thief of fewer than the threshold changes nothing.
@@ -16,6 +17,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agent.contract.command import Role
 from agent.errors import ConfigError, UpdateRefused
 from agent.update import keys
 from agent.update.manifest import KINDS, Kind
@@ -34,6 +36,13 @@ class KeyTable(_Table):
     may_sign: tuple[Kind, ...] = Field(min_length=1)
 
 
+class CommanderTable(_Table):
+    """One key of the operations centre that signs commands."""
+
+    public: str = Field(pattern=r"^[0-9a-f]{64}$", description="Ed25519, hexadecimal")
+    role: Role
+
+
 class TrustTable(_Table):
     version: int = Field(ge=1, le=999_999_999, description="grows by one with every change")
     expires: datetime = Field(
@@ -41,6 +50,9 @@ class TrustTable(_Table):
     )
     threshold: dict[Kind, Annotated[int, Field(ge=1, le=20)]] = Field(description="how many keys must sign what")
     key: dict[str, KeyTable] = Field(min_length=1, max_length=50, description="by the name of whose it is")
+    commander: dict[str, CommanderTable] = Field(
+        default={}, max_length=50, description="who may command the box over the network, by the key's name"
+    )
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
@@ -48,6 +60,8 @@ class TrustTable(_Table):
             raise ValueError("expires has no time zone; wanted UTC, such as 2030-01-01T00:00:00Z")
         if len({key.public for key in self.key.values()}) < len(self.key):
             raise ValueError("two keys are the same; one would count twice")
+        if len({one.public for one in self.commander.values()}) < len(self.commander):
+            raise ValueError("two commanders have the same key; nobody could tell whose a command is")
         for kind in KINDS:
             if kind not in self.threshold:
                 raise ValueError(f"threshold.{kind} is missing; wanted how many keys must sign a {kind}")

@@ -1,4 +1,5 @@
-"""Pictures on their way: off the ledger, after everything on it, one at a time. No thread, no socket of its own.
+"""Pictures, and what the doctor wrote, on their way: off the ledger, after everything on it, one at a time. No thread,
+no socket of its own.
 
 What is to be sent is marked on the disk, and the mark goes on an acknowledgement below 128 and on nothing else, unless
 the broker will not have the picture. On a metered link a picture uses what the events leave over.
@@ -7,13 +8,10 @@ the broker will not have the picture. On a metered link a picture uses what the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from agent.contract.command import Command
-from agent.contract.topics import BoxTopics, check_id
-from agent.uplink.commands import CommandRefused
 from agent.uplink.rate import Rate
 
 _log = logging.getLogger(__name__)
@@ -21,40 +19,24 @@ _log = logging.getLogger(__name__)
 _PACKET_OVERHEAD_BYTES = 64
 _FIRST_HOLD_S = 5.0
 _SLOWEST_LINK_BYTES_PER_S = 1000  # slower ones get no picture through before the keep-alive ends the connection
-_CONTENT_TYPE = "image/jpeg"
 
 
 class Pictures(Protocol):
-    """What is needed of the store of pictures."""
-
-    max_days: float
+    """What is needed of a store of pictures, or of bundles."""
 
     def on_waiting(self, wake: Callable[[], None]) -> None: ...
     def waiting(self) -> list[str]: ...
     def read(self, evidence_id: str) -> bytes | None: ...
     def settle(self, evidence_id: str) -> None: ...
-    def request(self, evidence_id: str) -> int | None: ...
 
 
-class NoPictures:
-    """A box that keeps none."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is sent from one store. topic: of an id."""
 
-    max_days = 0.0
-
-    def on_waiting(self, wake: Callable[[], None]) -> None:
-        pass
-
-    def waiting(self) -> list[str]:
-        return []
-
-    def read(self, evidence_id: str) -> bytes | None:
-        return None
-
-    def settle(self, evidence_id: str) -> None:
-        pass
-
-    def request(self, evidence_id: str) -> int | None:
-        return None
+    store: Pictures
+    topic: Callable[[str], str]
+    content_type: str
 
 
 class Sender(Protocol):
@@ -68,6 +50,7 @@ class Sender(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Flight:
     mid: int
+    kind: Kind
     evidence_id: str
     sent_s: float
     bytes: int
@@ -81,8 +64,7 @@ class Attachments:
 
     def __init__(
         self,
-        pictures: Pictures,
-        topics: BoxTopics,
+        kinds: Sequence[Kind],
         *,
         rate: Rate | None = None,
         tries: int = 10,
@@ -91,8 +73,7 @@ class Attachments:
         self.sent = 0  # acknowledged, since start
         self.given_up = 0
         self.error: str | None = None
-        self._pictures = pictures
-        self._topics = topics
+        self._kinds = kinds
         self._rate = rate or Rate()
         self._most_tries = tries
         self._first_hold_s = first_hold_s
@@ -109,37 +90,38 @@ class Attachments:
 
     @property
     def waiting(self) -> int:
-        return len(self._pictures.waiting())
+        return sum(len(kind.store.waiting()) for kind in self._kinds)
 
     def restart(self, max_packet_bytes: int | None, now_s: float) -> None:
         """A new connection. A picture that was on its way when the last one ended may be why it ended."""
         self._max_packet_bytes = max_packet_bytes
         if self._flight is not None:
             lost, self._flight = self._flight, None
-            self._try_later(lost.evidence_id, "the connection was lost each time it was sent", now_s)
+            self._try_later(lost.kind, lost.evidence_id, "the connection was lost each time it was sent", now_s)
 
     def fill(self, link: Sender, now_s: float) -> None:
         """Send the oldest picture, if none is on its way and its time has come. Raises UplinkDown from the link."""
         while self._flight is None and now_s >= self._held_until_s:
-            waiting = self._pictures.waiting()
+            waiting = {one: kind for kind in self._kinds for one in kind.store.waiting()}
             if self._tries:
                 self._tries = {one: n for one, n in self._tries.items() if one in waiting}
             if not waiting:
                 return
             # One the broker did not like waits behind those it has not seen.
             evidence_id = min(waiting, key=lambda one: self._tries.get(one, 0))
-            jpeg = self._pictures.read(evidence_id)
-            if jpeg is None:
+            kind = waiting[evidence_id]
+            content = kind.store.read(evidence_id)
+            if content is None:
                 continue
-            topic = self._topics.evidence(evidence_id)
-            packet_bytes = len(topic) + len(jpeg) + _PACKET_OVERHEAD_BYTES
+            topic = kind.topic(evidence_id)
+            packet_bytes = len(topic) + len(content) + _PACKET_OVERHEAD_BYTES
             if self._max_packet_bytes and packet_bytes > self._max_packet_bytes:
-                self._give_up(evidence_id, f"{packet_bytes} bytes are more than the broker takes at once")
+                self._give_up(kind, evidence_id, f"{packet_bytes} bytes are more than the broker takes at once")
                 continue
             if not self._rate.take_spare(packet_bytes, now_s):
                 return
-            mid = link.publish(topic, jpeg, content_type=_CONTENT_TYPE)
-            self._flight = _Flight(mid, evidence_id, now_s, packet_bytes)
+            mid = link.publish(topic, content, content_type=kind.content_type)
+            self._flight = _Flight(mid, kind, evidence_id, now_s, packet_bytes)
 
     def acked(self, mid: int, code: int, now_s: float) -> None:
         """What the broker said to one message; ids that are no picture's are passed over."""
@@ -148,12 +130,12 @@ class Attachments:
             return
         self._flight, self._acked_s = None, now_s
         if code < 128:
-            self._pictures.settle(flight.evidence_id)
+            flight.kind.store.settle(flight.evidence_id)
             self._tries.pop(flight.evidence_id, None)
             self._failures, self._held_until_s = 0, 0.0
             self.sent += 1
         else:
-            self._try_later(flight.evidence_id, f"the broker refuses it (0x{code:02x})", now_s)
+            self._try_later(flight.kind, flight.evidence_id, f"the broker refuses it (0x{code:02x})", now_s)
 
     def silence_counts_from_s(self) -> float:
         """When the broker's silence begins to count: on a slow link a picture takes its time, and so does what was sent
@@ -162,32 +144,17 @@ class Attachments:
             return self._acked_s
         return self._flight.sent_s + self._flight.bytes / _SLOWEST_LINK_BYTES_PER_S
 
-    def request(self, command: Command) -> dict[str, Any]:
-        """The command `evidence`: mark a picture to be sent."""
-        try:
-            evidence_id = check_id(command.evidence or "", "evidence")
-        except ValueError as exc:
-            raise CommandRefused(str(exc)) from exc
-        size_bytes = self._pictures.request(evidence_id)
-        if size_bytes is None:
-            raise CommandRefused(
-                f"no picture {evidence_id!r} here (any more): kept for {self._pictures.max_days:g} days, "
-                "fewer where they are many"
-            )
-        self._tries.pop(evidence_id, None)
-        return {"evidence": evidence_id, "bytes": size_bytes}
-
-    def _try_later(self, evidence_id: str, why: str, now_s: float) -> None:
+    def _try_later(self, kind: Kind, evidence_id: str, why: str, now_s: float) -> None:
         """Hold all pictures, longer each time: some brokers answer one that they refuse by ending the connection."""
         tries = self._tries[evidence_id] = self._tries.get(evidence_id, 0) + 1
         self._held_until_s = now_s + self._first_hold_s * 2.0 ** min(self._failures, 7)
         self._failures += 1
         if tries >= self._most_tries:
-            self._give_up(evidence_id, why)
+            self._give_up(kind, evidence_id, why)
 
-    def _give_up(self, evidence_id: str, why: str) -> None:
+    def _give_up(self, kind: Kind, evidence_id: str, why: str) -> None:
         """Not sent any more; it stays on the box, and may be asked for again."""
-        self._pictures.settle(evidence_id)
+        kind.store.settle(evidence_id)
         self._tries.pop(evidence_id, None)
         self.given_up += 1
         self.error = f"picture {evidence_id} is not sent: {why}"

@@ -1,4 +1,4 @@
-"""The thread that keeps a link up: connect, say who we are, deliver, answer, start over.
+"""The thread that keeps a link up: connect, say who we are, deliver, hand on what is asked, start over.
 
 Never blocks a stage and never raises into one: with the broker away for a week, the outbox fills and this waits and
 tries. All of paho runs in this one thread, so there is no lock between a callback and a publish.
@@ -24,17 +24,14 @@ from tenacity.wait import wait_base, wait_random_exponential
 from agent.alive import Signs
 from agent.clock import Clock, SystemClock
 from agent.contract.box import Health, LinkHealth, State
-from agent.contract.command import Command
-from agent.contract.event import Stream
-from agent.contract.topics import ROOT
 from agent.contract.wire import PayloadError, decode, pack
 from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.outbox import Outbox
-from agent.uplink.attachments import Attachments, NoPictures, Pictures
-from agent.uplink.commands import Handler, answer
+from agent.uplink.attachments import Attachments, Kind, Pictures
 from agent.uplink.delivery import Delivery, reason_words
 from agent.uplink.link import HungUp, Incoming, Link, NoAliases, NoAnswer, Protocol, TakenOver, Will, WrongProtocol
 from agent.uplink.rate import Rate
+from agent.uplink.requests import Desk, Requests
 from agent.uplink.settings import Broker, UplinkSettings
 
 _log = logging.getLogger(__name__)
@@ -95,12 +92,13 @@ class Uplink:
         *,
         clock: Clock | None = None,
         pictures: Pictures | None = None,
-        handlers: dict[str, Handler] | None = None,
+        bundles: Pictures | None = None,
+        desk: Desk | None = None,
         wait: wait_base | None = None,
         delivery: Delivery | None = None,
         make_link: Callable[..., Link] = Link,
     ) -> None:
-        """pictures: to be sent off the ledger; brings the command `evidence`. handlers: commands beside `ping`.
+        """pictures, bundles: to be sent off the ledger. desk: whoever does commands; none: the box takes no commands.
 
         wait, delivery: for tests that have less time. make_link: makes a Link; for roads that fail on purpose.
         """
@@ -114,12 +112,16 @@ class Uplink:
         self._make_link = make_link
         rate = Rate(settings.max_bytes_per_s, settings.burst_bytes)
         self._delivery = delivery or Delivery(outbox, self._topics, settings.payload, rate=rate)
-        self._pictures = pictures or NoPictures()
-        self._attachments = Attachments(self._pictures, self._topics, rate=rate)
-        self._handlers: dict[str, Handler] = {"ping": self._ping, **(handlers or {})}
-        if pictures is not None:
-            self._handlers["evidence"] = self._attachments.request
-        self._started_s = time.monotonic()
+        kinds = (
+            (pictures, self._topics.evidence, "image/jpeg"),
+            (bundles, self._topics.diagnostics, "application/gzip"),
+        )
+        self._stores = [store for store in (pictures, bundles) if store is not None]
+        self._attachments = Attachments(
+            [Kind(store, topic, content_type) for store, topic, content_type in kinds if store is not None], rate=rate
+        )
+        self._desk = desk
+        self._requests = None if desk is None else Requests(desk, self._topics, settings.payload)
         self._stopping = threading.Event()
         self._farewell_until_s = 0.0
         self._wake_ours, self._wake_theirs = socket.socketpair()
@@ -145,7 +147,10 @@ class Uplink:
 
     def start(self) -> None:
         self._outbox.on_stored(self._on_stored)
-        self._pictures.on_waiting(self._poke)
+        for store in self._stores:
+            store.on_waiting(self._poke)
+        if self._desk is not None:
+            self._desk.on_ready(self._poke)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -159,7 +164,10 @@ class Uplink:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         self._outbox.on_stored(lambda: None)
-        self._pictures.on_waiting(lambda: None)
+        for store in self._stores:
+            store.on_waiting(lambda: None)
+        if self._desk is not None:
+            self._desk.on_ready(lambda: None)
         if self._thread.is_alive():
             return False
         self._wake_ours.close()
@@ -295,6 +303,7 @@ class Uplink:
             session_expiry_s=settings.session_expiry_s,
             will=Will(self._topics.state, self._state(online=False, reason="lost")),
             aliases=broker not in self._without_aliases,
+            manual_acks=True,
         )
         link.open()
         return link
@@ -311,7 +320,10 @@ class Uplink:
         # Before our own birth replaces it: the last one says whether another box goes by our name.
         link.subscribe(self._topics.state, qos=0)
         # Before the birth too: whoever reads that we are here may send a command at once.
-        subscription = link.subscribe(self._topics.command)
+        subscription = None
+        if self._requests is not None:
+            self._requests.restart()
+            subscription = link.subscribe(self._topics.command)
         self._announce(link, online=True, reason="started")
         first = self._settings.brokers[0]
         probe_at_s = math.inf if link.broker == first else time.monotonic() + self._settings.return_after_s
@@ -332,6 +344,8 @@ class Uplink:
             else:
                 with link.together():
                     self._delivery.fill(link, now_s)
+                if self._requests is not None:
+                    self._requests.fill(link, now_s)
                 if self._delivery.idle:
                     self._attachments.fill(link, now_s)
                 if self._outbox.epoch != self._born_epoch:
@@ -343,7 +357,7 @@ class Uplink:
             link.drive(self._wait_s(now_s), self._wake_ours)
             self._take_in(link)
             self._check_alive(link)
-            if (granted := link.granted(subscription)) is not None and granted >= 128:
+            if subscription is not None and (granted := link.granted(subscription)) is not None and granted >= 128:
                 self._delivery.counts.error = f"broker refused the subscription to {self._topics.command}"
         self._announce(link, online=False, reason="stopped")
         deadline_s = time.monotonic() + 1.0
@@ -352,7 +366,8 @@ class Uplink:
             self._take_in(link)
 
     def _in_flight(self) -> int:
-        return self._delivery.in_flight + self._attachments.in_flight
+        answers = 0 if self._requests is None else self._requests.in_flight
+        return self._delivery.in_flight + self._attachments.in_flight + answers
 
     def _wait_s(self, now_s: float) -> float:
         next_try_s = self._delivery.next_try_s()
@@ -367,6 +382,8 @@ class Uplink:
             self._delivery.acked(acks, now_s)
             for mid, code in acks:
                 self._attachments.acked(mid, code, now_s)
+                if self._requests is not None:
+                    self._requests.acked(mid, code)
                 if mid == self._birth:
                     self._born(code)
 
@@ -383,8 +400,8 @@ class Uplink:
             message = link.messages.popleft()
             if message.topic == self._topics.state:
                 self._look_for_rival(message)
-            else:
-                self._answer(link, message)
+            elif self._requests is not None:
+                self._requests.take(link, message)
 
     def _look_for_rival(self, message: Incoming) -> None:
         """Two boxes with one configuration take the connection from each other; few brokers say so, but `state` does.
@@ -411,7 +428,10 @@ class Uplink:
         """A broker that is stopped, or a link that swallows packets, keeps the connection open and says nothing."""
         if not self._in_flight():
             return
-        since_s = max(self._delivery.oldest_sent_s() or 0.0, self._attachments.silence_counts_from_s())
+        answers_s = self._requests.oldest_sent_s() if self._requests is not None else None
+        since_s = max(
+            self._delivery.oldest_sent_s() or 0.0, answers_s or 0.0, self._attachments.silence_counts_from_s()
+        )
         if time.monotonic() - since_s > self._settings.ack_timeout_s:
             raise UplinkDown(f"{link.broker}: no acknowledgement for {self._settings.ack_timeout_s:g} s")
 
@@ -439,33 +459,6 @@ class Uplink:
             "last": None if will else self._outbox.depth().last,
         }
         return pack(State.model_validate(state).fields(), self._settings.payload)
-
-    def _answer(self, link: Link, request: Incoming) -> None:
-        if request.retained:
-            return  # a command kept by the broker would run again at every connection
-        reply = answer(request.payload, self._handlers)
-        link.publish(self._reply_topic(request), reply, correlation=request.correlation)
-
-    def _reply_topic(self, request: Incoming) -> str:
-        """Where the requester wants it, unless that would make us speak in the name of a box."""
-        wanted = request.response_topic
-        ours = f"{ROOT}/"
-        if not wanted or any(sign in wanted for sign in "+#\0") or wanted.startswith("$"):
-            return self._topics.reply
-        if wanted.startswith(ours) and not wanted.startswith(f"{self._topics.reply}/"):
-            return self._topics.reply
-        return wanted
-
-    def _ping(self, command: Command) -> dict[str, Any]:
-        depth = self._outbox.depth()
-        return {
-            "agent": self._settings.agent_version,
-            "uptime_s": round(time.monotonic() - self._started_s, 1),
-            "epoch": depth.epoch,
-            "last": depth.last,
-            "rows": depth.rows,
-            "streams": {stream.value: depth.streams[stream].rows for stream in Stream},
-        }
 
     # ---- waking it -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from agent.alive import Signs
@@ -89,6 +90,7 @@ class CameraWorker:
         self._notices: deque[Event] = deque()
         self.bugs = 0
         self._over = False
+        self._wanted: deque[Future[Frame]] = deque()
         self._signs = Signs(f"vision-{camera_id}", clock)
         self._stopping = threading.Event()
         self._capture = Capture(
@@ -127,6 +129,16 @@ class CameraWorker:
     def signs(self) -> tuple[Signs, ...]:
         return self._capture.signs, self._signs
 
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """The next picture that the stages look at, for another thread; None: none came in time."""
+        wanted: Future[Frame] = Future()
+        self._wanted.append(wanted)
+        try:
+            return wanted.result(timeout_s)
+        except TimeoutError:
+            wanted.cancel()
+            return None
+
     def ended(self) -> bool:
         """The camera was a recording, it is over, and everything it showed is stored."""
         return self._over
@@ -149,6 +161,10 @@ class CameraWorker:
         self._over = True
 
     def _look(self, frame: Frame) -> None:
+        while self._wanted:
+            wanted = self._wanted.popleft()
+            if wanted.set_running_or_notify_cancel():
+                wanted.set_result(frame)
         try:
             seen = self.pipeline.process(frame)
         except Exception:  # a bug in a stage: say so loudly, and let this camera and the others go on

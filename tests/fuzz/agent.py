@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import atexit
+import json
 import random
 import shutil
 import tempfile
 import tomllib
 from pathlib import Path
 
-from agent.contract.wire import PayloadError, decode, pack, parse
-from agent.uplink.commands import CommandRefused, Handler, answer
+from agent.commands import read_request, vectors
+from agent.commands.request import NotTaken
+from agent.contract.command import COMMANDS, read_args
+from agent.contract.wire import PayloadError, pack, parse
+from agent.update.trust import parse_trust
+from agent.update.verify import Now
 from drivers.cameras.discover import list_csi
 from drivers.inventory import list_accelerators, list_ports
 from tests.fuzz.damage import damaged
 from tests.fuzz.run import Outcome, Target
+from tests.support.commands import ask, commanders_text
+from tests.support.updates import trust_text
 
 _FILLINGS = (
     *(
@@ -35,11 +42,7 @@ _FILLINGS = (
     ),
     *(b"\xa1", b"\x81" * 3000, b"\xbf", b"\xff", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xc2\x49", b"\xd8\x1d\x00"),
 )
-_COMMANDS = [
-    pack(fields, form)
-    for form in ("json", "cbor")
-    for fields in ({"command": "ping", "id": "q7"}, {"command": "evidence", "id": "q8", "evidence": "42-9f86d081884c"})
-]
+_ARGS = {one["name"]: one["claims"].get("args", {}) for one in vectors.build()["commands"]}
 _CROSSING = {"epoch": 2671403458, "seq": 1234, "time": 1763966800000, "up": 123456, "kind": "crossing"}
 _CROSSING |= {"line": "gate", "direction": "in", "class": "car", "track": 57}
 _READING = {
@@ -67,23 +70,43 @@ _SYSFS_FILLINGS = (
 )
 
 
-def _no_picture(command: object) -> dict[str, object]:
-    raise CommandRefused("no such picture")
-
-
-_HANDLERS: dict[str, Handler] = {"ping": lambda command: {"rows": 0}, "evidence": _no_picture}
+_BELIEVED = parse_trust(trust_text() + commanders_text(), "trust.toml").table.commander
+_SIGNED = [one for name in ("vy", "ad", "mallory") for one in (ask(name, "ping"), ask(name, "restart"))]
 
 
 def commands(chance: random.Random) -> Outcome:
-    """Every request gets one answer that can be read, and nothing is done that was not asked for by name."""
-    request = damaged(chance.choice(_COMMANDS), chance, _FILLINGS)
-    reply = decode(answer(request, _HANDLERS))
-    assert reply["result"] in ("done", "refused")
-    if reply["result"] == "refused":
-        assert reply["why"]
-        return Outcome.REFUSED
-    assert b"ping" in request or b"\\u" in request, f"done: {request!r}"
+    """What is taken was signed as it stands by somebody who may; all else is refused with a reason, and id and command
+    of whoever asked are harmless."""
+    made = damaged(chance.choice(_SIGNED), chance, _FILLINGS)
+    try:
+        request = read_request(made, _BELIEVED, "site/box", Now(None, 0))
+    except NotTaken as exc:
+        return _told(str(exc), exc.id, exc.command)
+    # Of the two texts around the dots not a bit may have changed; the last sign of the signature has two idle bits.
+    assert any(made.rpartition(b".")[0] == good.rpartition(b".")[0] for good in _SIGNED), f"taken: {made!r}"
+    assert request.by in ("vy", "ad"), f"taken: {made!r}"
     return Outcome.TAKEN
+
+
+def arguments(chance: random.Random) -> Outcome:
+    """Arguments that somebody who may has signed: fitting ones, or a refusal that names the command's own."""
+    name = chance.choice([*COMMANDS])
+    text = damaged(json.dumps(_ARGS.get(name, {})).encode(), chance, _FILLINGS)
+    try:
+        args = json.loads(text)
+    except (ValueError, RecursionError):
+        return Outcome.REFUSED
+    try:
+        read_args(name, args if isinstance(args, dict) else {"args": args})
+    except PayloadError as exc:
+        return _told(str(exc), name)
+    return Outcome.TAKEN
+
+
+def _told(why: str, *of: str | None) -> Outcome:
+    assert why
+    assert all(text is None or (len(text) <= 64 and text.isprintable()) for text in of)
+    return Outcome.REFUSED
 
 
 def messages(chance: random.Random) -> Outcome:
@@ -143,4 +166,4 @@ def _stanzas(root: Path) -> list[str]:
 
 
 def targets() -> list[Target]:
-    return [Target("commands", commands), Target("messages", messages), inventory()]
+    return [Target("commands", commands), Target("arguments", arguments), Target("messages", messages), inventory()]

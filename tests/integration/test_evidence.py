@@ -18,12 +18,16 @@ import numpy.typing as npt
 import pytest
 from tenacity import wait_fixed
 
+from agent.commands import Desk
+from agent.commands.handlers.evidence import evidence
 from agent.contract.event import Stream
 from agent.evidence import EvidenceStore
 from agent.outbox import Outbox
 from agent.uplink import Broker, Uplink, UplinkSettings
 from agent.uplink.subscriber import Subscriber
 from tests.support.command import MIDDLE, Agent, broker_lines, write_config
+from tests.support.commands import ask as signed
+from tests.support.commands import make_desk
 from tests.support.consumer import Consumer, eventually
 from tests.support.events import crossing
 from tests.support.mosquitto import Mosquitto
@@ -45,20 +49,28 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def uplink(outbox: Outbox) -> Iterator[Starter]:
-    started: list[Uplink] = []
+def uplink(outbox: Outbox, tmp_path: Path) -> Iterator[Starter]:
+    started: list[tuple[Uplink, Desk]] = []
 
     def start(broker: Mosquitto, pictures: EvidenceStore, **settings: Any) -> Uplink:
+        desk = make_desk(tmp_path, {"evidence": evidence(pictures)})
         link = Uplink(
-            UplinkSettings("site", "box", (at(broker),), **settings), outbox, pictures=pictures, wait=wait_fixed(0.05)
+            UplinkSettings("site", "box", (at(broker),), **settings),
+            outbox,
+            pictures=pictures,
+            desk=desk,
+            wait=wait_fixed(0.05),
         )
+        desk.start()
         link.start()
-        started.append(link)
+        started.append((link, desk))
         return link
 
     yield start
-    for link in started:
+    for link, desk in started:
+        desk.stop()
         assert link.stop(15.0)
+        desk.close()
 
 
 def at(broker: Mosquitto) -> Broker:
@@ -107,7 +119,7 @@ def test_a_picture_stays_on_the_box_until_it_is_asked_for_and_is_the_one_the_ale
         assert eventually(lambda: len(named(ioc)) == 2)
         assert ioc.pictures == []
         wanted = list(named(ioc))[1]
-        ask(broker, f'{{"command":"evidence","id":"q1","evidence":"{wanted}"}}'.encode())
+        ask(broker, signed("oanh", "evidence", id="q1", evidence=wanted))
         assert eventually(lambda: len(ioc.pictures) == 1)
         assert arrived(ioc) == {wanted: named(ioc)[wanted]}
         assert eventually(lambda: len(replies(ioc)) == 1)
@@ -142,8 +154,8 @@ def test_requests_for_pictures_that_are_not_here_are_refused_and_open_no_other_f
     with Consumer(at(broker)) as ioc:
         link = uplink(broker, store_in(tmp_path))
         assert eventually(lambda: link.status().broker is not None)
-        for wanted in ('"7-0123456789ab"', '"../outbox.db"', "7", "null", '["a"]'):
-            ask(broker, f'{{"command":"evidence","evidence":{wanted}}}'.encode())
+        for wanted in ("7-0123456789ab", "../outbox.db", 7, None, ["a"]):
+            ask(broker, signed("oanh", "evidence", evidence=wanted))
         assert eventually(lambda: len(replies(ioc)) == 5)
         assert {reply["result"] for reply in replies(ioc)} == {"refused"}
         assert "kept for 14 days" in str(replies(ioc)[0]["why"])
@@ -242,8 +254,8 @@ def test_the_oldest_pictures_give_way_at_the_bound_and_are_refused_by_name(
         assert eventually(lambda: len(named(ioc)) == 100)
         assert sum(path.stat().st_size for path in store.folder.iterdir()) <= 1024 * 1024
         ids = list(named(ioc))
-        ask(broker, f'{{"command":"evidence","id":"old","evidence":"{ids[0]}"}}'.encode())
-        ask(broker, f'{{"command":"evidence","id":"new","evidence":"{ids[-1]}"}}'.encode())
+        ask(broker, signed("oanh", "evidence", id="old", evidence=ids[0]))
+        ask(broker, signed("oanh", "evidence", id="new", evidence=ids[-1]))
         assert eventually(lambda: len(replies(ioc)) == 2 and len(ioc.pictures) == 1)
         assert {reply["id"]: reply["result"] for reply in replies(ioc)} == {"old": "refused", "new": "done"}
         assert arrived(ioc) == {ids[-1]: named(ioc)[ids[-1]]}
@@ -377,7 +389,7 @@ def test_a_disk_gone_read_only_still_gives_what_it_has(
             assert link.drain(10)
             assert eventually(lambda: len(named(ioc)) == 2)
             wanted = next(iter(named(ioc)))
-            ask(broker, f'{{"command":"evidence","id":"q","evidence":"{wanted}"}}'.encode())
+            ask(broker, signed("oanh", "evidence", id="q", evidence=wanted))
             assert eventually(lambda: arrived(ioc) == {wanted: named(ioc)[wanted]})
             assert eventually(lambda: again.waiting() == [])
     finally:

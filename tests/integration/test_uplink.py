@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from tenacity import wait_fixed
 
+from agent.commands import Desk
 from agent.contract.event import Stream
 from agent.contract.wire import decode, pack
 from agent.outbox import Outbox
 from agent.uplink import Broker, Uplink, UplinkSettings
 from agent.uplink.delivery import Delivery
 from agent.uplink.link import Link
+from tests.support.commands import ask, ping_desk
 from tests.support.consumer import Consumer, eventually
 from tests.support.events import crossing
 from tests.support.mosquitto import Mosquitto, free_port
@@ -35,10 +37,14 @@ def uplink(outbox: Outbox) -> Iterator[Starter]:
     """Starts a link to a port on loopback, with short waits; stopped at the end."""
     started: list[Uplink] = []
 
-    def start(*ports: int, delivery: Delivery | None = None, **settings: Any) -> Uplink:
+    def start(*ports: int, delivery: Delivery | None = None, desk: Desk | None = None, **settings: Any) -> Uplink:
         brokers = tuple(Broker("127.0.0.1", port) for port in ports)
         link = Uplink(
-            UplinkSettings("site", "box", brokers, **settings), outbox, wait=wait_fixed(0.05), delivery=delivery
+            UplinkSettings("site", "box", brokers, **settings),
+            outbox,
+            wait=wait_fixed(0.05),
+            delivery=delivery,
+            desk=desk,
         )
         link.start()
         started.append(link)
@@ -355,13 +361,22 @@ def operator(broker: Mosquitto) -> Iterator[Operator]:
     operator.close()
 
 
+@pytest.fixture
+def desk(tmp_path: Path, outbox: Outbox) -> Iterator[Desk]:
+    desk = ping_desk(tmp_path, outbox)
+    desk.start()
+    yield desk
+    desk.stop()
+    desk.close()
+
+
 def test_ping_is_answered_where_it_was_asked_with_its_correlation(
-    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator, desk: Desk
 ) -> None:
-    link = uplink(broker.port)
+    link = uplink(broker.port, desk=desk)
     outbox.put(crossing(1))
     assert link.drain(10)
-    operator.ask(pack({"command": "ping"}, "json"), respond_to="ioc/answers", correlation=b"\x01\x02")
+    operator.ask(ask("vy", "ping"), respond_to="ioc/answers", correlation=b"\x01\x02")
     assert eventually(lambda: len(operator.replies) == 1)
     topic, fields, correlation = operator.replies[0]
     assert (topic, correlation, fields["result"], fields["command"]) == ("ioc/answers", b"\x01\x02", "done", "ping")
@@ -369,50 +384,62 @@ def test_ping_is_answered_where_it_was_asked_with_its_correlation(
 
 
 def test_requests_without_a_response_topic_are_answered_on_reply(
-    broker: Mosquitto, uplink: Starter, operator: Operator
+    broker: Mosquitto, uplink: Starter, operator: Operator, desk: Desk
 ) -> None:
-    uplink(broker.port)
+    uplink(broker.port, desk=desk)
     assert operator.box_is_online.wait(20)
-    operator.ask(b'{"command":"ping","id":"q7"}', respond_to=None)
+    operator.ask(ask("vy", "ping", id="q7"), respond_to=None)
     assert eventually(lambda: len(operator.replies) == 1)
     topic, fields, _ = operator.replies[0]
     assert (topic, fields["id"], fields["result"]) == ("gw/v1/site/box/reply", "q7", "done")
 
 
 def test_bad_requests_are_refused_and_the_link_stays_up(
-    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator, desk: Desk
 ) -> None:
-    link = uplink(broker.port)
+    link = uplink(broker.port, desk=desk)
     assert operator.box_is_online.wait(20)
-    for payload in (b"", b"\xff\x00", b"{", b'{"command":"rm -rf"}', b"[" * 10_000):
+    for payload in (b"", b"\xff\x00", b"{", b'{"command":"ping"}', b"[" * 10_000):
         operator.ask(payload, respond_to="ioc/answers")
-    assert eventually(lambda: len(operator.replies) == 5)
+    operator.ask(ask("mallory", "ping"), respond_to="ioc/answers")
+    assert eventually(lambda: len(operator.replies) == 6)
     assert {fields["result"] for _, fields, _ in operator.replies} == {"refused"}
-    assert "unknown command 'rm -rf'; this agent knows: ping" in str(operator.replies)
+    assert "which may not command this box" in str(operator.replies)
     assert link.status().connects == 1
 
 
 def test_a_reply_never_speaks_in_the_name_of_a_box(
-    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator, desk: Desk
 ) -> None:
-    uplink(broker.port)
+    uplink(broker.port, desk=desk)
     assert operator.box_is_online.wait(20)
     for forged in ("gw/v1/site/box/alert/north", "gw/v1/site/other/state", "$SYS/broker"):
-        operator.ask(b'{"command":"ping"}', respond_to=forged)
+        operator.ask(ask("vy", "ping"), respond_to=forged)
     assert eventually(lambda: len(operator.replies) == 3)
     assert {topic for topic, _, _ in operator.replies} == {"gw/v1/site/box/reply"}
 
 
 def test_a_command_sent_while_the_box_is_away_arrives_and_a_retained_one_is_ignored(
-    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator, desk: Desk
 ) -> None:
-    link = uplink(broker.port)
+    link = uplink(broker.port, desk=desk)
     assert operator.box_is_online.wait(20)
     assert link.stop(5.0)
-    operator.ask(b'{"command":"ping","id":"kept"}', respond_to=None, retain=True)
-    operator.ask(b'{"command":"ping","id":"away"}', respond_to=None)
-    uplink(broker.port)
+    operator.ask(ask("vy", "ping", id="kept"), respond_to=None, retain=True)
+    operator.ask(ask("vy", "ping", id="away"), respond_to=None)
+    uplink(broker.port, desk=desk)
     assert eventually(lambda: "away" in [fields.get("id") for _, fields, _ in operator.replies])
     # The retained one was also queued as a live message of the session; what must not happen is a second answer.
     ids = [fields.get("id") for _, fields, _ in operator.replies]
     assert ids.count("kept") <= 1
+
+
+def test_more_requests_than_there_is_room_for_are_all_answered_once(
+    broker: Mosquitto, outbox: Outbox, uplink: Starter, operator: Operator, desk: Desk
+) -> None:
+    uplink(broker.port, desk=desk)
+    assert operator.box_is_online.wait(20)
+    for number in range(200):
+        operator.ask(ask("vy", "ping", id=f"q{number}"), respond_to="ioc/answers")
+    assert eventually(lambda: len(operator.replies) == 200)
+    assert {fields["id"] for _, fields, _ in operator.replies} == {f"q{number}" for number in range(200)}

@@ -83,9 +83,11 @@ class Consumer:
 
     def _enter(self, name: str, payload: bytes) -> None:
         topic = parse_topic(name)
-        if topic is not None and topic.evidence is not None:
-            self.pictures.append((topic.evidence, payload))
+        if topic is not None and topic.item is not None:
+            self.pictures.append((topic.item, payload))
             return
+        if topic is not None and topic.channel == "command":
+            return  # the box's alone
         fields = decode(payload)
         if topic is None or topic.stream is None:
             self.other.append((name, fields))

@@ -39,7 +39,11 @@ MAY: dict[str, set[str]] = {
     "agent.outbox": {*SEAMS, "agent.contract"},
     "agent.tls": {*SEAMS, "agent.secret_file"},
     "agent.identity": {*SEAMS, "agent.durable", "agent.contract", "agent.tls"},
-    "agent.uplink": {*SEAMS, "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
+    # Who did what: a file, and the ledger.
+    "agent.audit": {*SEAMS, "agent.contract", "agent.durable", "agent.raised"},
+    # What is asked, between the link and the stages. Whom to believe is agent.update's.
+    "agent.commands": {*SEAMS, "agent.audit", "agent.contract", "agent.outbox", "agent.update"},
+    "agent.uplink": {*SEAMS, "agent.commands", "agent.secret_file", "agent.contract", "agent.outbox", "agent.tls"},
     # Runs at the centre: knows the contract, and of the box's parts only how to speak to a broker.
     "agent.consumer": {*SEAMS, "agent.contract", "agent.secret_file", "agent.tls", "agent.uplink"},
     # Light boxes, of the real parts that a broker meets.
@@ -93,7 +97,8 @@ MAY: dict[str, set[str]] = {
 # Who alone may import what from outside: by top-level name, or by the start of a dotted one.
 ONLY: dict[str, tuple[str, ...]] = {
     "paho": ("agent.uplink",),
-    "sqlite3": ("agent.outbox",),
+    "sqlite3": ("agent.outbox", "agent.commands.journal"),
+    "jwt": ("agent.commands.request",),
     "ai_edge_litert": ("drivers.inference",),
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),

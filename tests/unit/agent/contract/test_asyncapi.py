@@ -107,6 +107,7 @@ def test_addresses_are_the_topics_that_the_code_builds() -> None:
         "command": box.command,
         "reply": box.reply,
         "evidence": box.evidence("7-ab"),
+        "diagnostics": box.diagnostics("7-ab"),
         **{stream.value: box.ledger(stream, "north") for stream in Stream},
     }
     values = {"site": "cua-bac", "box": "gw-01", "id": "7-ab", "source": "north", "camera": "north", "sensor": "north"}

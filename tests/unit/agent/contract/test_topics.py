@@ -11,7 +11,15 @@ BOX = BoxTopics("cua-bac", "gw-01")
 
 
 def test_topics_are_the_published_ones() -> None:
-    built = [BOX.state, BOX.health, BOX.command, BOX.reply, BOX.ledger(Stream.ALERT, "north"), BOX.evidence("7-ab")]
+    built = [
+        BOX.state,
+        BOX.health,
+        BOX.command,
+        BOX.reply,
+        BOX.ledger(Stream.ALERT, "north"),
+        BOX.evidence("7-ab"),
+        BOX.diagnostics("7-ab"),
+    ]
     assert built == [
         "gw/v1/cua-bac/gw-01/state",
         "gw/v1/cua-bac/gw-01/health",
@@ -39,7 +47,8 @@ def test_ids_that_cannot_stand_in_a_topic_are_refused(bad: str) -> None:
     [
         ("gw/v1/cua-bac/gw-01/state", Topic("cua-bac", "gw-01", channel="state")),
         ("gw/v1/cua-bac/gw-01/reading/t1", Topic("cua-bac", "gw-01", Stream.READING, "t1")),
-        ("gw/v1/cua-bac/gw-01/evidence/7-ab", Topic("cua-bac", "gw-01", channel="evidence", evidence="7-ab")),
+        ("gw/v1/cua-bac/gw-01/evidence/7-ab", Topic("cua-bac", "gw-01", channel="evidence", item="7-ab")),
+        ("gw/v1/cua-bac/gw-01/diagnostics/7-ab", Topic("cua-bac", "gw-01", channel="diagnostics", item="7-ab")),
         ("gw/v1/cua-bac/gw-01/evidence", None),
         ("gw/v1/cua-bac/gw-01/novelty", None),
         ("gw/v1/cua-bac/gw-01/alert", None),

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from agent.contract.command import Command
 from agent.contract.topics import BoxTopics
-from agent.contract.wire import decode, pack
-from agent.uplink.attachments import Attachments
-from agent.uplink.commands import CommandRefused, answer
+from agent.uplink.attachments import Attachments, Kind
 from agent.uplink.rate import Rate
 from tests.support.pictures import jpeg
 
@@ -18,8 +13,6 @@ REFUSED = 0x87
 
 
 class ListPictures:
-    max_days = 14.0
-
     def __init__(self, *ids: str) -> None:
         self.kept = {one: jpeg(n) for n, one in enumerate(ids)}
         self.marked = list(ids)
@@ -39,12 +32,6 @@ class ListPictures:
         if evidence_id in self.marked:
             self.marked.remove(evidence_id)
 
-    def request(self, evidence_id: str) -> int | None:
-        if evidence_id not in self.kept:
-            return None
-        self.marked.append(evidence_id)
-        return len(self.kept[evidence_id])
-
 
 class ListLink:
     in_flight = 0
@@ -61,7 +48,8 @@ class ListLink:
 
 
 def attachments(pictures: ListPictures, **options: object) -> Attachments:
-    made = Attachments(pictures, BoxTopics("site", "box"), tries=3, **options)  # type: ignore[arg-type]
+    kind = Kind(pictures, BoxTopics("site", "box").evidence, "image/jpeg")
+    made = Attachments([kind], tries=3, **options)  # type: ignore[arg-type]
     made.restart(None, 0.0)
     return made
 
@@ -102,7 +90,7 @@ def test_a_refused_picture_is_tried_again_after_growing_waits_then_given_up_and_
     assert (pictures.marked, sender.given_up) == ([], 1)
     assert "picture 1-a is not sent: the broker refuses it (0x87)" in str(sender.error)
     assert "1-a" in pictures.kept
-    assert sender.request(Command(command="evidence", evidence="1-a")) == {"evidence": "1-a", "bytes": 20_000}
+    pictures.marked.append("1-a")
     sender.fill(link, 1000)
     assert len(link.sent) == 4, "and may be asked for again"
 
@@ -195,28 +183,3 @@ def test_silence_counts_later_while_a_picture_and_what_is_behind_it_are_on_a_slo
     assert sender.silence_counts_from_s() == pytest.approx(120, abs=1)
     sender.acked(1, 0, 118.0)
     assert sender.silence_counts_from_s() == 118.0
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------
-
-
-def test_a_request_for_what_is_not_here_says_how_long_pictures_are_kept() -> None:
-    with pytest.raises(CommandRefused, match=r"no picture '9-z' here \(any more\): kept for 14 days"):
-        attachments(ListPictures()).request(Command(command="evidence", evidence="9-z"))
-
-
-@pytest.mark.parametrize("wanted", [None, "", "../x", "/etc/passwd", "a" * 33, "+", "#"])
-def test_what_is_no_id_is_refused_with_what_is_wanted(wanted: str | None) -> None:
-    with pytest.raises(CommandRefused, match="wanted 1 to 32 of"):
-        attachments(ListPictures()).request(Command(command="evidence", evidence=wanted))
-
-
-@settings(deadline=None)
-@given(wanted=st.text() | st.integers() | st.none() | st.lists(st.text()) | st.binary().map(repr))
-def test_whatever_is_asked_for_is_answered_and_marks_nothing(wanted: object) -> None:
-    pictures = ListPictures("1-a")
-    pictures.marked.clear()
-    handlers = {"evidence": attachments(pictures).request}
-    reply = decode(answer(pack({"command": "evidence", "id": "q1", "evidence": wanted}, "json"), handlers))
-    assert reply["result"] == "refused"
-    assert pictures.marked == []
