@@ -19,6 +19,7 @@ from agent.contract.wire import KEYS
 
 PATH = Path(__file__).with_name("schema.json")
 PAGE = Path(__file__).parents[1] / "README.md"
+_COMMANDS = ("<!-- commands: written by python -m agent.contract.schema -->\n", "<!-- end of commands -->")
 _TABLE = ("<!-- cbor-table: written by python -m agent.contract.schema -->\n", "<!-- end -->")
 
 _ENVELOPE = {
@@ -81,14 +82,31 @@ def text() -> str:
 
 
 def page() -> str:
-    """The contract's page with a fresh CBOR table."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(_TABLE[0])
-    _, end, after = rest.partition(_TABLE[1])
+    """The contract's page with fresh tables of CBOR keys and commands."""
     names = list(KEYS)
-    rows = [names[i : i + 6] for i in range(0, len(names), 6)]
-    lines = ["| " + " | ".join(f"{KEYS[name]} `{name}`" for name in row) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(f"{KEYS[name]} `{name}`" for name in names[i : i + 6]) + " |" for i in range(0, len(names), 6)
+    ]
     lines = ["|" + " |" * 6, "|" + "---|" * 6, *lines]
-    return f"{before}{_TABLE[0]}{chr(10).join(lines)}\n{end}{after}"
+    page = _with_table(PAGE.read_text(encoding="utf-8"), _TABLE, lines)
+    rows = ["| command | role | arguments | does |", "|---|---|---|---|"]
+    rows += [
+        f"| `{name}` | {known.role} | {_arguments(known.args)} | {known.words} |" for name, known in COMMANDS.items()
+    ]
+    return _with_table(page, _COMMANDS, rows)
+
+
+def _with_table(page: str, marks: tuple[str, str], lines: list[str]) -> str:
+    before, _, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    return f"{before}{marks[0]}{chr(10).join(lines)}\n{end}{after}"
+
+
+def _arguments(args: type[Part]) -> str:
+    return "<br>".join(
+        f"`{name}`{'' if field.is_required() else '?'}{': ' + field.description if field.description else ''}"
+        for name, field in args.model_fields.items()
+    )
 
 
 def main() -> None:

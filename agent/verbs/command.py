@@ -26,7 +26,7 @@ _DAY_S = 24 * 3600
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "commands: " + "; ".join(f"{name} ({known.role})" for name, known in COMMANDS.items())
-    parser.add_argument("box", metavar="SITE/BOX")
+    parser.add_argument("box", metavar="SITE/BOX", help="which box is meant")
     parser.add_argument("name", metavar="COMMAND", help="see below")
     parser.add_argument(
         "argument",

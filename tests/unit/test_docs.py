@@ -135,7 +135,7 @@ def test_every_key_that_a_driver_has_of_its_own_is_in_the_handbook_with_its_defa
 
 
 def test_the_handbook_says_what_to_do_about_each_alert_that_a_sensor_can_raise() -> None:
-    section = HANDBOOK[HANDBOOK.index("## Alerts about sensors") : HANDBOOK.index("## Locks")]
+    section = HANDBOOK[HANDBOOK.index("## Alerts about sensors") : HANDBOOK.index("## Who did what")]
     assert set(re.findall(r"^\| `([a-z-]+)` \| ", section, re.MULTILINE)) - {"kind"} == {
         kind for kind in KINDS if kind.startswith("sensor-") or kind == "input"
     }
@@ -220,7 +220,7 @@ def test_words_of_devices_and_brokers_in_the_handbook_are_words_of_the_program()
 
 
 def test_the_reasons_why_an_update_is_refused_are_words_of_the_program() -> None:
-    table = HANDBOOK[HANDBOOK.index("Why a file is refused:") : HANDBOOK.index("## Locks")]
+    table = HANDBOOK[HANDBOOK.index("Why a file is refused:") : HANDBOOK.index("## Who did what")]
     source = "".join(path.read_text(encoding="utf-8") for path in (TOP / "agent" / "update").rglob("*.py"))
     joined = re.sub(r'"\s*\n\s*f?"', "", source)
     said = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)

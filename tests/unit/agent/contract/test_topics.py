@@ -27,6 +27,7 @@ def test_topics_are_the_published_ones() -> None:
         "gw/v1/cua-bac/gw-01/reply",
         "gw/v1/cua-bac/gw-01/alert/north",
         "gw/v1/cua-bac/gw-01/evidence/7-ab",
+        "gw/v1/cua-bac/gw-01/diagnostics/7-ab",
     ]
 
 
