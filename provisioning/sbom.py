@@ -55,6 +55,7 @@ LICENCES = {
     "pydantic": "MIT",
     "pydantic-core": "MIT",
     "pymodbus": "BSD-3-Clause",
+    "pyjwt": "MIT",
     "pynmea2": "MIT",
     "pyserial": "BSD-3-Clause",
     "setuptools": "MIT",
