@@ -52,6 +52,7 @@ VERBS = {
     "identity": Verb("the box's own key and certificate: show, request, get and renew it", True),
     "outbox": Verb("show what waits to be sent", True),
     "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
+    "web": Verb("the technician's page: set its passwords, show how it is reached", True),
     "model": Verb("list and verify the model packs"),
     "simulate": Verb("many light boxes against a broker, to see what it and the centre can carry"),
 }

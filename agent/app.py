@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness
 from agent.memory import CameraMemory
 from agent.ops import commissioning
+from agent.ops.findings import Finding
 from agent.ops.health import HealthReport, pulse_path
 from agent.ops.notify import Notifier
 from agent.ops.strain import Strain
@@ -35,9 +37,13 @@ from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
+from agent.web.diary import Diary
 from drivers.board import board
 from drivers.cameras import Credentials
 from drivers.inference import TfliteDetector, open_detector
+
+if TYPE_CHECKING:
+    from agent.web.server import WebServer
 
 _log = logging.getLogger(__name__)
 _MB = 1024 * 1024
@@ -47,12 +53,18 @@ _END_STEP_S = 60.0  # none of the steps at the end takes longer; a camera's is t
 
 
 def run(
-    config: Config, stop: threading.Event, *, pictures: Path | None = None, config_path: Path = DEFAULT_PATH
+    config: Config,
+    stop: threading.Event,
+    *,
+    pictures: Path | None = None,
+    config_path: Path = DEFAULT_PATH,
+    examine: Callable[[], Sequence[Finding]] = tuple,
 ) -> None:
     """Run until stop is set, or until every camera is a recording that was played to its end (a box without a camera
     has no end).
 
-    pictures: a folder for one annotated picture per camera, written at the end.
+    pictures: a folder for one annotated picture per camera, written at the end. examine: what a doctor finds on this
+    box, for the page.
     Raises ConfigError or ModelPackError for what a restart cannot mend, EventStoreError if another agent has the
     outbox.
     """
@@ -67,6 +79,9 @@ def run(
     outbox = make_outbox(config, clock)
     raised = RaisedAlerts(config.outbox.path.with_name("alerts.raised"), clock=clock)
     put = raised.noting(outbox.put)
+    diary = Diary(config.box.timezone)
+    if config.web is not None:
+        put = diary.noting(put)
     evidence = make_evidence(config, clock)
     strain = Strain(
         board(),
@@ -94,6 +109,7 @@ def run(
         clock=clock,
         sensing=sensing,
     )
+    web = make_web(config, workers, report, diary, evidence, examine, clock)
     places = system_places(config_path)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
@@ -110,6 +126,8 @@ def run(
     for worker in workers:
         worker.start()
     sensing.start(put)
+    if web is not None:
+        web.start()
     sight = f"{detector.pack.label} on {detector.runtime}" if detector else "no detector, as there is no camera"
     _log.info("running: %d camera(s), %d sensor(s), %s", len(workers), len(config.sensor), sight)
     main.give(_ROUND_WITHIN_S)
@@ -134,6 +152,8 @@ def run(
     finally:
         watchdog.stop()
         systemd.stopping(_END_STEP_S)
+        if web is not None:
+            web.stop()
         sensing.stop()
         for worker in workers:
             systemd.stopping(_END_STEP_S)
@@ -256,6 +276,46 @@ def make_evidence(config: Config, clock: Clock) -> EvidenceStore:
         send=settings.send == "always",
         clock=clock,
     )
+
+
+def make_web(
+    config: Config,
+    workers: Sequence[CameraWorker],
+    report: HealthReport,
+    diary: Diary,
+    evidence: EvidenceStore,
+    examine: Callable[[], Sequence[Finding]],
+    clock: Clock,
+) -> WebServer | None:
+    """The technician's page, not started; None where none is configured. Raises ConfigError if what it is made of is
+    not installed."""
+    settings = config.web
+    if settings is None:
+        return None
+    try:
+        from agent.web.server import Certificate, WebServer
+        from agent.web.site import Box, Site
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"[web]: the library {exc.name!r} is missing; install what the page is made of, "
+            "pip install 'gateway-agent[web]', or take the table [web] out of the configuration"
+        ) from exc
+    site = Site(
+        Box(
+            site=config.box.site,
+            id=config.box.id,
+            settings=settings,
+            cameras=config.camera,
+            taps={worker.camera_id: worker.tap for worker in workers},
+            look=report.look,
+            diary=diary,
+            evidence=evidence,
+            examine=examine,
+            clock=clock,
+        )
+    )
+    identity = IdentityFolder(config.box.identity)
+    return WebServer(site, settings, Certificate(identity, settings.own_certificate, config.box.id))
 
 
 def uplink_settings(config: Config) -> UplinkSettings:
