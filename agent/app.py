@@ -16,6 +16,7 @@ from agent.alive import Signs
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.config import DEFAULT_PATH, Config
+from agent.contract.box import Health
 from agent.contract.event import BoxStrained, Lasting, SensorAlert
 from agent.durable import Memo
 from agent.errors import ConfigError, EventStoreError
@@ -109,7 +110,7 @@ def run(
         clock=clock,
         sensing=sensing,
     )
-    web = make_web(config, workers, report, diary, evidence, examine, clock)
+    web = make_web(config, workers, report.look, diary, evidence, examine, clock)
     places = system_places(config_path)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
@@ -281,7 +282,7 @@ def make_evidence(config: Config, clock: Clock) -> EvidenceStore:
 def make_web(
     config: Config,
     workers: Sequence[CameraWorker],
-    report: HealthReport,
+    look: Callable[[], Health],
     diary: Diary,
     evidence: EvidenceStore,
     examine: Callable[[], Sequence[Finding]],
@@ -307,7 +308,7 @@ def make_web(
             settings=settings,
             cameras=config.camera,
             taps={worker.camera_id: worker.tap for worker in workers},
-            look=report.look,
+            look=look,
             diary=diary,
             evidence=evidence,
             examine=examine,

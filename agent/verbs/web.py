@@ -47,8 +47,10 @@ def _set(settings: WebConfig, args: argparse.Namespace, config_path: Path) -> in
     if password is None:
         print(say("web-password-differs"), file=sys.stderr)
         return 1
-    if (weak := why_weak(password)) is not None:
-        print(say(weak), file=sys.stderr)
+    weak = why_weak(password)
+    if weak is not None:
+        is_plain = weak == "plain"
+        print(say("web-password-weak" if is_plain else "web-password-short"), file=sys.stderr)
         return 1
     write_password(path, password)
     print(say("web-password-set", path=path))
@@ -78,8 +80,8 @@ def _show(settings: WebConfig, identity: IdentityFolder) -> int:
         files[Role.VIEWER] = settings.viewer_password_file
     passwords = Passwords(files)
     for role, path in files.items():
-        found = "web-password-there" if passwords.hash_of(role) is not None else "web-password-none"
-        print(say(found, role=role.name.lower(), path=path))
+        is_there = passwords.hash_of(role) is not None
+        print(say("web-password-there" if is_there else "web-password-none", role=role.name.lower(), path=path))
     return 0 if passwords.is_set() else 1
 
 

@@ -27,6 +27,7 @@ _QUALITY = 70
 _RATE_OVER_S = 3.0
 _MOST_BOXES, _MOST_BLOBS = 100, 60
 _FOCUS_WH_PX = (800, 600)  # of the middle of the picture, as it came: a smaller copy would hide what is out of focus
+_NOISE_PX = 1.5
 _DARK, _BRIGHT = 8, 247  # grey levels at which nothing can be seen any more
 _MOVING = 0.1  # of its box
 Grey = npt.NDArray[np.uint8]
@@ -110,10 +111,12 @@ def detail(image_bgr: npt.NDArray[np.uint8]) -> float:
     exposure. Comparable for one view, and for nothing else."""
     high, wide = image_bgr.shape[:2]
     x, y = max(wide - _FOCUS_WH_PX[0], 0) // 2, max(high - _FOCUS_WH_PX[1], 0) // 2
-    grey = cv2.cvtColor(image_bgr[y : high - y, x : wide - x], cv2.COLOR_BGR2GRAY)
-    contrast = float(cv2.meanStdDev(grey)[1][0, 0]) ** 2
-    fine = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0]) ** 2
-    return fine / (contrast + 25.0)  # so that the noise of a picture of nothing is no detail
+    grey = cv2.cvtColor(image_bgr[y : high - y, x : wide - x], cv2.COLOR_BGR2GRAY).astype(np.float32)
+    # A sensor's noise is finer than any edge that a lens draws: averaged away, or a dark blurred picture looks sharp.
+    smooth = cv2.GaussianBlur(grey, (0, 0), _NOISE_PX)
+    contrast = float(cv2.meanStdDev(smooth)[1][0, 0]) ** 2
+    fine = float(cv2.meanStdDev(cv2.Laplacian(smooth, cv2.CV_32F))[1][0, 0]) ** 2
+    return fine / (contrast + 25.0)  # grey levels squared: a picture of nothing has no detail
 
 
 def _light(grey: Grey) -> dict[str, float]:

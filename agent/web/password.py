@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Literal
 
 from agent.durable import write_private
 from agent.errors import ConfigError
@@ -80,11 +81,11 @@ def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(data, salt=salt, n=n, r=r, p=p, maxmem=2 * _MOST_MEMORY, dklen=_HASH_BYTES)
 
 
-def why_weak(password: str) -> str | None:
-    """A key of `agent.ops.words`, or None for a password that will do."""
+def why_weak(password: str) -> Literal["length", "plain"] | None:
+    """None for a password that will do."""
     if not MIN_LENGTH <= len(password) <= _MAX_LENGTH or not password.isprintable():
-        return "web-password-short"
-    return "web-password-weak" if len(set(password.lower())) < _LEAST_DIFFERENT else None
+        return "length"
+    return "plain" if len(set(password.lower())) < _LEAST_DIFFERENT else None
 
 
 def generate() -> str:

@@ -59,8 +59,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Trang web có lỗi; thiết bị vẫn làm việc bình thường. Xem thêm trong nhật ký.",
     ),
     # ---- the box ----
-    "status-fine": ("Everything is fine", "Mọi thứ đều tốt"),
-    "status-problems": ("{n} problem(s)", "{n} lỗi"),
     "updated": ("as of {time}", "lúc {time}"),
     "cameras": ("Cameras", "Máy quay"),
     "sensors": ("Sensors", "Cảm biến"),
