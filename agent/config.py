@@ -426,11 +426,8 @@ class WebConfig(Table):
     names: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         (), description="names by which it is reached, beside its addresses and its host name"
     )
-    password_file: Path = Field(
-        Path("/var/lib/gateway-agent/web/technician"), description="made by `gateway-agent web password`"
-    )
-    viewer_password_file: Path | None = Field(
-        None, description="another, for those who may look and change nothing; none: nobody may"
+    folder: Path = Field(
+        Path("/var/lib/gateway-agent/web"), description="of the passwords that `gateway-agent web password` sets"
     )
     metrics_token_file: Path | None = Field(
         None, description="file of the bearer token for /metrics; none: it answers the box itself alone"
@@ -438,8 +435,8 @@ class WebConfig(Table):
 
     @property
     def own_certificate(self) -> Path:
-        """Shown as long as the box has none of an authority: beside the password."""
-        return self.password_file.with_name("page.pem")
+        """Shown as long as the box has none of an authority."""
+        return self.folder / "page.pem"
 
     @property
     def is_local(self) -> bool:

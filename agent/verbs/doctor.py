@@ -40,6 +40,7 @@ from agent.sensors import make_outputs, make_sensors, manner
 from agent.tls import IdentityFolder
 from agent.uplink import Broker, UplinkSettings
 from agent.uplink.knock import knock
+from agent.web.password import password_files
 from drivers.base import (
     CameraRefused,
     CameraStalled,
@@ -385,8 +386,8 @@ def secret_files(settings: Config) -> list[Path]:
 
 def _page_files(web: WebConfig) -> list[Path]:
     """Those of the page's passwords that were set: who has none cannot log in, and that is no fault of the box."""
-    files = (web.password_file, web.viewer_password_file, web.own_certificate)
-    return [path for path in files if path is not None and os.path.exists(path)]
+    files = (*password_files(web.folder).values(), web.own_certificate)
+    return [path for path in files if os.path.exists(path)]
 
 
 def _model(settings: Config) -> Iterator[Finding]:

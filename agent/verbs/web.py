@@ -6,7 +6,6 @@ import argparse
 import getpass
 import ipaddress
 import sys
-from pathlib import Path
 
 from agent import config
 from agent.config import WebConfig
@@ -15,7 +14,7 @@ from agent.identity import fingerprint
 from agent.identity.certificate import read_certificates
 from agent.ops.words import say
 from agent.tls import IdentityFolder
-from agent.web.password import Passwords, Role, generate, why_weak, write_password
+from agent.web.password import Passwords, Role, generate, password_files, why_weak, write_password
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +35,11 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.config}: no table [web], so there is no page; see provisioning/README.md")
     if args.what == "show":
         return _show(settings.web, IdentityFolder(settings.box.identity))
-    return _set(settings.web, args, args.config)
+    return _set(settings.web, args)
 
 
-def _set(settings: WebConfig, args: argparse.Namespace, config_path: Path) -> int:
-    path = settings.viewer_password_file if args.viewer else settings.password_file
-    if path is None:
-        raise ConfigError(f"{config_path}: web.viewer_password_file: missing; it names the file for this password")
+def _set(settings: WebConfig, args: argparse.Namespace) -> int:
+    path = password_files(settings.folder)[Role.VIEWER if args.viewer else Role.TECHNICIAN]
     password = generate() if args.generate else _asked()
     if password is None:
         print(say("web-password-differs"), file=sys.stderr)
@@ -75,14 +72,13 @@ def _show(settings: WebConfig, identity: IdentityFolder) -> int:
         print(say("web-everywhere"))
     if not settings.is_local:
         _show_certificate(settings, identity)
-    files = {Role.TECHNICIAN: settings.password_file}
-    if settings.viewer_password_file is not None:
-        files[Role.VIEWER] = settings.viewer_password_file
+    files = password_files(settings.folder)
     passwords = Passwords(files)
     for role, path in files.items():
         is_there = passwords.hash_of(role) is not None
-        print(say("web-password-there" if is_there else "web-password-none", role=role.name.lower(), path=path))
-    return 0 if passwords.is_set() else 1
+        if is_there or role is Role.TECHNICIAN:  # who may only look is there if somebody wants it
+            print(say("web-password-there" if is_there else "web-password-none", role=role.name.lower(), path=path))
+    return 0 if passwords.hash_of(Role.TECHNICIAN) is not None else 1
 
 
 def _show_certificate(settings: WebConfig, identity: IdentityFolder) -> None:

@@ -41,6 +41,11 @@ class Role(IntEnum):
     TECHNICIAN = 2
 
 
+def password_files(folder: Path) -> dict[Role, Path]:
+    """A role whose file is not there is nobody's."""
+    return {role: folder / role.name.lower() for role in Role}
+
+
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
     n: int

@@ -23,7 +23,7 @@ from agent.web.history import History
 from agent.web.live import Live
 from agent.web.lockout import Lockout
 from agent.web.metrics import Metrics
-from agent.web.password import Passwords, Role
+from agent.web.password import Passwords, password_files
 from agent.web.session import Sessions
 
 _log = logging.getLogger(__name__)
@@ -59,12 +59,9 @@ class Site:
     """The box, and what the page itself keeps: all of it in memory, and bounded."""
 
     def __init__(self, box: Box) -> None:
-        files = {Role.TECHNICIAN: box.settings.password_file}
-        if box.settings.viewer_password_file is not None:
-            files[Role.VIEWER] = box.settings.viewer_password_file
         self.box = box
         self.cameras = {camera.id: camera for camera in box.cameras}
-        self.passwords = Passwords(files)
+        self.passwords = Passwords(password_files(box.settings.folder))
         self.sessions = Sessions(self.passwords, box.clock)
         self.lockout = Lockout(box.clock)
         self.logins: Counter[str] = Counter()

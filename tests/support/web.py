@@ -18,7 +18,7 @@ from agent.ops.findings import Finding
 from agent.vision.live import Tap
 from agent.web.diary import Diary
 from agent.web.pages import make_app
-from agent.web.password import PasswordHash, Role
+from agent.web.password import PasswordHash, Role, password_files
 from agent.web.site import Box, Site
 
 TECHNICIAN, VIEWER = "a ladder at noon", "only looking"
@@ -73,12 +73,11 @@ class Page:
         self.clock = FakeClock()
         self.health = some_health()
         self.audit: list[tuple[str, str, dict[str, Any]]] = []
-        self.files = {Role.TECHNICIAN: folder / "technician", Role.VIEWER: folder / "viewer"}
+        self.files = password_files(folder)
         write_password(self.files[Role.TECHNICIAN], TECHNICIAN)
-        write_password(self.files[Role.VIEWER], VIEWER)
-        given = {"password_file": str(self.files[Role.TECHNICIAN]), **settings}
         if viewer:
-            given["viewer_password_file"] = str(self.files[Role.VIEWER])
+            write_password(self.files[Role.VIEWER], VIEWER)
+        given = {"folder": str(folder), **settings}
         self.diary = Diary("Asia/Ho_Chi_Minh")
         self.evidence = EvidenceStore(folder / "evidence", max_bytes=1_000_000, max_days=1.0, clock=self.clock)
         self.tap = Tap(self.clock)

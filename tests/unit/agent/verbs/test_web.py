@@ -23,7 +23,7 @@ source = "file:clip.mp4"
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
-    text = CONFIG + '[web]\nlisten = "0.0.0.0"\npassword_file = "{folder}/web/technician"\n'
+    text = CONFIG + '[web]\nlisten = "0.0.0.0"\nfolder = "{folder}/web"\n'
     path.write_text(text.format(folder=tmp_path))
     return path
 
@@ -80,6 +80,10 @@ def test_without_a_page_there_is_no_password(tmp_path: Path, capsys: pytest.Capt
     assert "no table [web]" in capsys.readouterr().err
 
 
-def test_a_viewer_needs_a_file_of_its_own(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert web(config, "password", "--generate", "--viewer") == 78
-    assert "web.viewer_password_file" in capsys.readouterr().err
+def test_a_viewer_has_a_password_of_its_own(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    web(config, "show")
+    assert "of the viewer" not in capsys.readouterr().out
+    assert web(config, "password", "--generate", "--viewer") == 0
+    assert (tmp_path / "web" / "viewer").exists()
+    assert web(config, "show") == 1
+    assert "password of the viewer: set" in capsys.readouterr().out

@@ -190,7 +190,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(page: Page, monkeypatch: p
     assert done == ["Hùng (technician) at 10.0.0.9"]
 
 
-def test_a_viewer_is_there_only_if_configured(tmp_path: Path) -> None:
+def test_a_viewer_is_there_only_if_a_password_is_set(tmp_path: Path) -> None:
     page = Page(tmp_path, viewer=False)
     try:
         with page.visitor() as visitor:
