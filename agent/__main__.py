@@ -54,6 +54,7 @@ VERBS = {
     "audit": Verb("show who did what on this box, and verify that nothing was changed or taken out of it", True),
     "command": Verb("centre: sign a command for a box, send it, show the answer"),
     "update": Verb("show, verify and take signed updates: releases, model packs, configurations, keys", True),
+    "web": Verb("the technician's page: set its passwords, show how it is reached", True),
     "model": Verb("list and verify the model packs"),
     "simulate": Verb("many light boxes against a broker, to see what it and the centre can carry"),
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agent import __version__
 from agent.alive import Signs
-from agent.audit import AuditLog, AuditReporter, folder_beside
+from agent.audit import AuditLog, AuditReporter, Entry, folder_beside
 from agent.camera import local_time, make_driver, make_pipeline, read_credentials, wants_evidence
 from agent.clock import Clock, SystemClock
 from agent.commands import Desk, Handler, Journal
@@ -22,12 +24,14 @@ from agent.commands.handlers.evidence import evidence as evidence_command
 from agent.commands.handlers.ping import ping
 from agent.commands.handlers.restart import Restart
 from agent.config import DEFAULT_PATH, Config, version_of
-from agent.contract.event import BoxStrained, Lasting, SensorAlert
+from agent.contract.box import Health
+from agent.contract.event import BoxStrained, Lasting, Outcome, SensorAlert
 from agent.durable import Memo
 from agent.errors import ConfigError, EventStoreError
 from agent.evidence import EvidenceStore, Witness, pixelated
 from agent.memory import CameraMemory
 from agent.ops import commissioning
+from agent.ops.findings import Finding
 from agent.ops.health import HealthReport, pulse_path
 from agent.ops.notify import Notifier
 from agent.ops.strain import Strain
@@ -42,9 +46,13 @@ from agent.uplink import Broker, Login, Tls, Uplink, UplinkSettings
 from agent.vision.budget import InferenceBudget
 from agent.vision.scene import Scene
 from agent.vision.worker import CameraWorker
+from agent.web.diary import Diary
 from drivers.board import board
 from drivers.cameras import Credentials
 from drivers.inference import TfliteDetector, open_detector
+
+if TYPE_CHECKING:
+    from agent.web.server import WebServer
 
 _log = logging.getLogger(__name__)
 _MB = 1024 * 1024
@@ -54,12 +62,18 @@ _END_STEP_S = 60.0  # none of the steps at the end takes longer; a camera's is t
 
 
 def run(
-    config: Config, stop: threading.Event, *, pictures: Path | None = None, config_path: Path = DEFAULT_PATH
+    config: Config,
+    stop: threading.Event,
+    *,
+    pictures: Path | None = None,
+    config_path: Path = DEFAULT_PATH,
+    examine: Callable[[], Sequence[Finding]] = tuple,
 ) -> None:
     """Run until stop is set, or until every camera is a recording that was played to its end (a box without a camera
     has no end).
 
-    pictures: a folder for one annotated picture per camera, written at the end.
+    pictures: a folder for one annotated picture per camera, written at the end. examine: what a doctor finds on this
+    box, for the page.
     Raises ConfigError or ModelPackError for what a restart cannot mend, EventStoreError if another agent has the
     outbox.
     """
@@ -74,6 +88,9 @@ def run(
     outbox = make_outbox(config, clock)
     raised = RaisedAlerts(config.outbox.path.with_name("alerts.raised"), clock=clock)
     put = raised.noting(outbox.put)
+    diary = Diary(config.box.timezone)
+    if config.web is not None:
+        put = diary.noting(put)
     evidence = make_evidence(config, clock)
     strain = Strain(
         board(),
@@ -122,6 +139,7 @@ def run(
         clock=clock,
         sensing=sensing,
     )
+    web = make_web(config, workers, report.look, diary, evidence, examine, audit, clock)
     updates = UpdateReporter(places, config.outbox.path.with_name("updates.told"), put, clock=clock)
     audited = AuditReporter(audit, config.outbox.path.with_name("audit.told"), put, clock=clock)
     heart = Heart(places, lambda: report.look().fields(), version=__version__, looked_ms=looked_ms, clock=clock)
@@ -142,6 +160,8 @@ def run(
     for worker in workers:
         worker.start()
     sensing.start(put)
+    if web is not None:
+        web.start()
     sight = f"{detector.pack.label} on {detector.runtime}" if detector else "no detector, as there is no camera"
     _log.info("running: %d camera(s), %d sensor(s), %s", len(workers), len(config.sensor), sight)
     main.give(_ROUND_WITHIN_S)
@@ -172,6 +192,8 @@ def run(
     finally:
         watchdog.stop()
         systemd.stopping(_END_STEP_S)
+        if web is not None:
+            web.stop()
         sensing.stop()
         for worker in workers:
             systemd.stopping(_END_STEP_S)
@@ -333,6 +355,61 @@ def make_evidence(config: Config, clock: Clock) -> EvidenceStore:
         send=settings.send == "always",
         clock=clock,
     )
+
+
+def make_web(
+    config: Config,
+    workers: Sequence[CameraWorker],
+    look: Callable[[], Health],
+    diary: Diary,
+    evidence: EvidenceStore,
+    examine: Callable[[], Sequence[Finding]],
+    audit: AuditLog,
+    clock: Clock,
+) -> WebServer | None:
+    """The technician's page, not started; None where none is configured. Raises ConfigError if what it is made of is
+    not installed."""
+    settings = config.web
+    if settings is None:
+        return None
+    try:
+        from agent.web.server import Certificate, WebServer
+        from agent.web.site import Box, Site
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"[web]: the library {exc.name!r} is missing; install what the page is made of, "
+            "pip install 'gateway-agent[web]', or take the table [web] out of the configuration"
+        ) from exc
+    site = Site(
+        Box(
+            site=config.box.site,
+            id=config.box.id,
+            settings=settings,
+            cameras=config.camera,
+            taps={worker.camera_id: worker.tap for worker in workers},
+            look=look,
+            diary=diary,
+            evidence=evidence,
+            examine=examine,
+            clock=clock,
+            audit=noted_for(audit),
+        )
+    )
+    identity = IdentityFolder(config.box.identity)
+    return WebServer(site, settings, Certificate(identity, settings.own_certificate, config.box.id))
+
+
+def noted_for(audit: AuditLog) -> Callable[..., None]:
+    """What is done on the page, into the audit log."""
+
+    def note(did: str, by: str, **facts: object) -> None:
+        outcome: Outcome = "refused" if did.endswith(" refused") else "done"
+        try:
+            audit.note(Entry(did, outcome, by, "web", what=json.dumps(facts, ensure_ascii=False) if facts else None))
+        except OSError as exc:
+            _log.error("the audit log cannot be written: %s; %s by %s", exc, did, by)
+
+    return note
 
 
 def uplink_settings(config: Config) -> UplinkSettings:

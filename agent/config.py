@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import ipaddress
 import json
 import re
 import tomllib
@@ -42,6 +43,13 @@ def _host(host: str) -> str:
     if re.fullmatch(r"[^\s/@\[\]]+", host) and host.count(":") != 1:
         return host
     raise ValueError(f"{host.rpartition('@')[2]!r}; wanted a name or an address alone; its port is a key: port = 1883")
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as exc:
+        raise ValueError(f'found {text!r}; wanted an address of this box, such as "10.0.0.5" or "0.0.0.0"') from exc
 
 
 def _timezone(name: str) -> str:
@@ -408,6 +416,33 @@ class HealthConfig(Table):
     interval_s: float = Field(60.0, ge=1, le=3600, description="seconds between two health messages")
 
 
+class WebConfig(Table):
+    """The technician's page, served by the box itself. Beyond the box itself it is TLS alone."""
+
+    listen: Annotated[str, AfterValidator(_address)] = Field(
+        "127.0.0.1", description="address of the box to answer at; 0.0.0.0: at every one, 127.0.0.1: by a tunnel only"
+    )
+    port: int = Field(8443, ge=1, le=65535)
+    names: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
+        (), description="names by which it is reached, beside its addresses and its host name"
+    )
+    folder: Path = Field(
+        Path("/var/lib/gateway-agent/web"), description="of the passwords that `gateway-agent web password` sets"
+    )
+    metrics_token_file: Path | None = Field(
+        None, description="file of the bearer token for /metrics; none: it answers the box itself alone"
+    )
+
+    @property
+    def own_certificate(self) -> Path:
+        """Shown as long as the box has none of an authority."""
+        return self.folder / "page.pem"
+
+    @property
+    def is_local(self) -> bool:
+        return ipaddress.ip_address(self.listen).is_loopback
+
+
 class Config(Table):
     """The whole file."""
 
@@ -421,6 +456,7 @@ class Config(Table):
     sensor: tuple[SensorConfig, ...] = ()
     output: tuple[OutputConfig, ...] = ()
     health: HealthConfig = HealthConfig()
+    web: WebConfig | None = Field(None, description="none: no page, and nothing listens")
 
     @model_validator(mode="after")
     def _watches_something(self) -> Self:
@@ -562,7 +598,7 @@ def _shape(loc: tuple[int | str, ...]) -> str:
         return "a list of points [[x, y], [x, y], …]"
     if name in ("a", "b", "polygon", "points"):
         return "a point [x, y], two numbers from 0 to 1"
-    examples = {"schedule": '["Mo-Fr 22:00-05:00"]', "readers": '["colour"]'}
+    examples = {"schedule": '["Mo-Fr 22:00-05:00"]', "readers": '["colour"]', "names": '["gw-01.city.example"]'}
     return "a list, such as " + examples.get(name, '["car", "bus"]')
 
 

@@ -137,6 +137,10 @@ class EvidenceStore:
         with self._lock:
             return [evidence_id for evidence_id, kept in self._kept.items() if kept.waits]
 
+    def has(self, evidence_id: str) -> bool:
+        with self._lock:
+            return evidence_id in self._kept
+
     def read(self, evidence_id: str) -> bytes | None:
         """The JPEG, or None if it is not here any more."""
         with self._lock:

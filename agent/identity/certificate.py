@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
@@ -18,13 +18,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.contract.topics import check_id
 from agent.errors import IdentityError
 
 _LONGEST_NAME = 64  # ub-common-name of RFC 5280
 _LONGEST_CHAIN = 6
+_OWN_FROM, _OWN_UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2046, 1, 1, tzinfo=UTC)
 
 # What cryptography says of certificates and keys beside ValueError; our readers say ValueError for all.
 _UNREADABLE = (UnsupportedAlgorithm, x509.InvalidVersion)
@@ -101,6 +102,25 @@ def make_request(key: Key, name: str) -> x509.CertificateSigningRequest:
     """What an authority is asked to sign; that it is signed itself proves that we have the key."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+
+
+def self_signed_pem(name: str) -> bytes:
+    """A key and a certificate of its own making, PEM: for the box's page as long as no authority has signed one.
+
+    Whoever is to believe it compares the fingerprint. Its dates are the same on every box, so that one whose clock is
+    not set can make it.
+    """
+    key = new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_LONGEST_NAME])])
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(_OWN_FROM)
+        .not_valid_after(_OWN_UNTIL)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key_pem(key) + pem([certificate])
 
 
 def request_pem(request: x509.CertificateSigningRequest) -> bytes:

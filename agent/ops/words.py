@@ -1,4 +1,5 @@
-"""What a technician reads, in English and in Vietnamese. The language is that of the terminal (LC_ALL, LANG).
+"""What a technician reads, in English and in Vietnamese. The language is that of the terminal (LC_ALL, LANG), or the
+one that is being spoken (`speaking`) to somebody who is not at a terminal.
 
 Sentences here are whole; what a device or a library said is put behind them as it came.
 """
@@ -6,7 +7,9 @@ Sentences here are whole; what a device or a library said is put behind them as 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _SENTENCES: dict[str, tuple[str, str]] = {
     "config-ok": (
@@ -241,6 +244,49 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{file}: đã chép từ USB; xem kết quả bằng gateway-agent update status",
     ),
     "update-no-files": ("{device}: no file {files} on it", "{device}: không có tệp {files} nào"),
+    "web-password-ask": (
+        "new password, ten characters or more: ",
+        "mật khẩu mới, từ mười ký tự trở lên: ",
+    ),
+    "web-password-again": ("the same once more: ", "nhập lại lần nữa: "),
+    "web-password-differs": (
+        "PROBLEM: the two differ; nothing was changed",
+        "LỖI: hai lần nhập khác nhau; chưa thay đổi gì",
+    ),
+    "web-password-short": (
+        "PROBLEM: wanted ten characters or more, and at most 128",
+        "LỖI: cần từ mười đến 128 ký tự",
+    ),
+    "web-password-weak": (
+        "PROBLEM: wanted five different characters or more",
+        "LỖI: cần ít nhất năm ký tự khác nhau",
+    ),
+    "web-password-set": (
+        "password: set, in {path}; sessions with the one before are over",
+        "mật khẩu: đã đặt, trong {path}; các phiên dùng mật khẩu cũ đã kết thúc",
+    ),
+    "web-password-is": (
+        "password: {password} (it is not shown again)",
+        "mật khẩu: {password} (sẽ không hiện lại)",
+    ),
+    "web-at": ("page: {url}", "trang: {url}"),
+    "web-everywhere": (
+        "it answers at every address of the box; write one of them in its place",
+        "trang trả lời ở mọi địa chỉ của thiết bị; hãy dùng một trong các địa chỉ đó",
+    ),
+    "web-certificate": (
+        "certificate: SHA-256 {fingerprint}; a browser that warns shows the same ({path})",
+        "chứng thư: SHA-256 {fingerprint}; khi cảnh báo, trình duyệt phải hiện đúng mã này ({path})",
+    ),
+    "web-certificate-none": (
+        "certificate: none yet; the service makes one when it starts",
+        "chứng thư: chưa có; dịch vụ sẽ tạo khi khởi động",
+    ),
+    "web-password-there": ("password of the {role}: set ({path})", "mật khẩu {role}: đã đặt ({path})"),
+    "web-password-none": (
+        "password of the {role}: PROBLEM: none that can be used in {path}; set one: sudo gateway-agent web password",
+        "mật khẩu {role}: LỖI: không có mật khẩu dùng được trong {path}; hãy đặt: sudo gateway-agent web password",
+    ),
     "all-fine": ("everything is fine", "mọi thứ đều tốt"),
     "problems": ("{n} problem(s) found", "có {n} lỗi"),
     "no-cameras": (
@@ -267,8 +313,23 @@ _SENTENCES: dict[str, tuple[str, str]] = {
 }
 
 
+_spoken: ContextVar[str | None] = ContextVar("spoken", default=None)
+
+
+@contextmanager
+def speaking(which: str) -> Iterator[None]:
+    """In this thread or task, for so long: "vi" or "en", whatever the terminal's language is."""
+    token = _spoken.set(which)
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
+
+
 def language(environment: Mapping[str, str] = os.environ) -> str:
     """ "vi" for a Vietnamese terminal, "en" for every other."""
+    if (spoken := _spoken.get()) is not None:
+        return spoken
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         if environment.get(name):
             return "vi" if environment[name].startswith("vi") else "en"

@@ -24,7 +24,7 @@ from typing import Any
 from agent import __version__, app, config, probes
 from agent.camera import wants_evidence
 from agent.clock import EARLIEST_MS, SystemClock
-from agent.config import CameraConfig, Config
+from agent.config import CameraConfig, Config, WebConfig
 from agent.contract.box import Health, SensorHealth
 from agent.errors import ConfigError, EventStoreError, UplinkDown
 from agent.ops import certificates, link_trouble, machine, service
@@ -40,6 +40,7 @@ from agent.sensors import make_outputs, make_sensors, manner
 from agent.tls import IdentityFolder
 from agent.uplink import Broker, UplinkSettings
 from agent.uplink.knock import knock
+from agent.web.password import password_files
 from drivers.base import (
     CameraRefused,
     CameraStalled,
@@ -377,9 +378,16 @@ def secret_files(settings: Config) -> list[Path]:
     """Every file with a password or a key that the configuration names, each once."""
     named = [camera.credentials_file for camera in settings.camera]
     named += [settings.uplink.password_file, *(broker.key_file for broker in settings.broker)]
+    named += [settings.web.metrics_token_file, *_page_files(settings.web)] if settings.web is not None else []
     pair = IdentityFolder(settings.box.identity).pair
     named += [pair] if os.path.exists(pair) else []
     return list(dict.fromkeys(path for path in named if path is not None))
+
+
+def _page_files(web: WebConfig) -> list[Path]:
+    """Those of the page's passwords that were set: who has none cannot log in, and that is no fault of the box."""
+    files = (*password_files(web.folder).values(), web.own_certificate)
+    return [path for path in files if os.path.exists(path)]
 
 
 def _model(settings: Config) -> Iterator[Finding]:

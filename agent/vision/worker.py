@@ -32,6 +32,7 @@ from agent.contract.event import (
 )
 from agent.errors import EventStoreError
 from agent.vision.capture import Capture, CaptureState
+from agent.vision.live import Tap
 from agent.vision.pipeline import Pipeline, Seen
 from agent.vision.rules.base import Happening
 from agent.vision.scene import Scene
@@ -82,6 +83,7 @@ class CameraWorker:
         self.camera_id = camera_id
         self.pipeline = pipeline
         self.scene = scene
+        self.tap = Tap(clock)
         self._witness = witness
         self._memory = memory
         self._put = put
@@ -180,6 +182,8 @@ class CameraWorker:
             self._show(self._witness, frame, seen)
         self._store(seen.happened)
         self._remember()
+        if self.tap.is_watched:
+            self._reveal(frame, seen)
         if self.scene is not None:
             self._draw(frame, seen)
 
@@ -211,6 +215,13 @@ class CameraWorker:
         except Exception:  # what the next run would like to know is not worth a camera
             _log.exception("camera %s: bug in remembering; going on without", self.camera_id)
             self._memory = None
+
+    def _reveal(self, frame: Frame, seen: Seen) -> None:
+        try:
+            self.tap.show(frame, seen)
+        except Exception:  # who looks on is not worth a camera
+            _log.exception("camera %s: bug in showing its picture; nobody is shown it any more", self.camera_id)
+            self.tap.close()
 
     def _draw(self, frame: Frame, seen: Seen) -> None:
         assert self.scene is not None

@@ -79,6 +79,19 @@ MAY: dict[str, set[str]] = {
         "drivers.inference",
     },
     "agent.config_change": {*SEAMS, "agent.config"},
+    # The page reads what the others say of themselves; only the wiring knows of it.
+    "agent.web": {
+        *SEAMS,
+        "agent.config",
+        "agent.contract",
+        "agent.durable",
+        "agent.evidence",
+        "agent.identity",
+        "agent.ops",
+        "agent.secret_file",
+        "agent.tls",
+        "agent.vision",
+    },
     # ops looks at every stage and reports; no stage knows of it.
     "agent.ops": {
         *SEAMS,
@@ -107,6 +120,10 @@ ONLY: dict[str, tuple[str, ...]] = {
     "nats": ("agent.consumer.jetstream",),
     "pg8000": ("agent.consumer.database",),
     "pika": ("agent.consumer.amqp",),
+    "jinja2": ("agent.web",),
+    "prometheus_client": ("agent.web",),
+    "starlette": ("agent.web",),
+    "uvicorn": ("agent.web",),
     "tomlkit": ("agent.config_change",),
     "cryptography": ("agent.identity", "agent.ops.certificates", "agent.tls", "agent.update.keys"),
     "pymodbus": ("drivers.sensors.modbus_wire",),

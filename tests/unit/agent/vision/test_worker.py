@@ -128,8 +128,9 @@ def run(
     stall_timeout_s: float = 5.0,
     scene: Scene | None = None,
     witness: Any = None,
+    wake: Callable[[], None] | None = None,
 ) -> CameraWorker:
-    """From start to the end of the camera's script; stopped then."""
+    """From start to the end of the camera's script; stopped then. wake: of somebody who looks at its pictures."""
     camera = pipeline.camera = StepCamera(steps)
     worker = CameraWorker(
         "north",
@@ -142,6 +143,8 @@ def run(
         witness=witness,
     )
     worker._capture._pause = lambda seconds: None  # reopening need not be waited for
+    if wake is not None:
+        worker.tap.open(wake)
     worker.start()
     worker._thread.join(SOON_S)
     assert worker.ended(), "did not come to its end"
@@ -445,6 +448,27 @@ class ScriptedWitness:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+
+def test_a_picture_is_handed_to_whoever_looks_and_to_nobody_else() -> None:
+    woken: list[int] = []
+    unwatched = run([0, 1, 2], ScriptedPipeline({}), Store())
+    assert unwatched.tap.take() is None
+    watched = run([0, 1, 2], ScriptedPipeline({}), Store(), wake=lambda: woken.append(1))
+    shown = watched.tap.take()
+    assert shown is not None
+    assert (shown.frame.index, len(woken)) == (2, 3)
+
+
+def test_a_bug_in_showing_a_picture_ends_the_showing_and_not_the_camera(caplog: pytest.LogCaptureFixture) -> None:
+    def wake() -> None:
+        raise RuntimeError("Event loop is closed")
+
+    pipeline = ScriptedPipeline({})
+    worker = run([0, 1, 2], pipeline, Store(), wake=wake)
+    assert pipeline.frames == [0, 1, 2]
+    assert not worker.tap.is_watched
+    assert "nobody is shown it any more" in caplog.text
 
 
 def alert(track: int, *, evidence: bool = True) -> Happening:
