@@ -35,7 +35,7 @@ class Part(BaseModel):
 class State(Part):
     """Retained on `…/state`. The broker publishes the offline one for a box that vanishes (last will)."""
 
-    online: bool
+    online: bool = Field(description="the box is connected")
     reason: Literal["started", "stopped", "lost"] = Field(description="lost: the broker says so, not the box")
     agent: str = Field(description="version of the agent")
     epoch: int = Field(ge=0, le=0xFFFFFFFF, description="epoch of the messages the box numbers now")
@@ -47,7 +47,9 @@ class State(Part):
 
 
 class CameraHealth(Part):
-    state: Literal["open", "opening", "silent", "ended"]
+    """One camera, now."""
+
+    state: Literal["open", "opening", "silent", "ended"] = Field(description="ended: a recording that was played")
     fps: float | None = Field(default=None, ge=0, description="pictures per second taken, lately")
     dropped: int | None = Field(default=None, ge=0, description="pictures dropped for a fresher one, since start")
     inferred: int | None = Field(default=None, ge=0, description="pictures given to the detector, since start")
@@ -59,7 +61,11 @@ class CameraHealth(Part):
 
 
 class SensorHealth(Part):
-    state: Literal["ok", "opening", "silent", "invalid", "stuck"]
+    """One sensor, now."""
+
+    state: Literal["ok", "opening", "silent", "invalid", "stuck"] = Field(
+        description="as the alerts of these names say"
+    )
     name: str | None = Field(default=None, description="what people call it, from the configuration")
     age_s: float | None = Field(default=None, ge=0, description="since its last good value")
     values: dict[str, float] = Field(default_factory=dict, description="the last good value per quantity")
@@ -67,23 +73,29 @@ class SensorHealth(Part):
 
 
 class OutputHealth(Part):
-    on: bool
+    """One siren or light, now."""
+
+    on: bool = Field(description="it is switched on")
     error: str | None = None
 
 
 class OutboxHealth(Part):
+    """The store of what waits to be sent."""
+
     rows: int = Field(ge=0, description="messages not acknowledged yet")
-    bytes: int = Field(ge=0)
-    max_bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, description="that they take")
+    max_bytes: int = Field(ge=0, description="that they may take")
     oldest_s: float | None = Field(default=None, ge=0, description="age of the oldest of them")
     last: dict[str, int] = Field(description="last number given out, per stream: what a consumer should have by now")
 
 
 class LinkHealth(Part):
-    state: Literal["up", "down"]
-    broker: str | None = None
+    """The connection to the broker."""
+
+    state: Literal["up", "down"] = Field(description="connected or not")
+    broker: str | None = Field(default=None, description="host and port of the one it is connected to")
     since: int | None = Field(default=None, description="connected since, UTC Unix ms")
-    in_flight: int = Field(0, ge=0)
+    in_flight: int = Field(0, ge=0, description="messages sent and not acknowledged yet")
     acked: int = Field(0, ge=0, description="messages the broker took, since start")
     no_subscribers: int = Field(0, ge=0, description="of these, how many it said nobody listens to (MQTT 5 only)")
     refused: int = Field(0, ge=0, description="refusals by the broker, repeated ones counted again")
@@ -91,6 +103,8 @@ class LinkHealth(Part):
 
 
 class BudgetHealth(Part):
+    """How often all cameras together may look."""
+
     limit_per_s: float = Field(ge=0, description="inferences a second that all cameras may have together, now")
     max_per_s: float = Field(ge=0, description="as configured")
     causes: tuple[Cause, ...] | None = Field(default=None, description="why it is less than that, if it is")
@@ -99,9 +113,11 @@ class BudgetHealth(Part):
 
 
 class EvidenceHealth(Part):
+    """The store of pictures of alerts."""
+
     pictures: int = Field(ge=0, description="kept on the box")
-    bytes: int = Field(ge=0)
-    max_bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, description="that they take")
+    max_bytes: int = Field(ge=0, description="that they may take")
     waiting: int = Field(ge=0, description="of these, how many are still to be sent")
     not_stored: int = Field(0, ge=0, description="alerts that had to go without their picture, since start")
     given_up: int = Field(0, ge=0, description="pictures the broker does not take, since start")
@@ -113,17 +129,17 @@ class Health(Part):
 
     time: int = Field(description="UTC Unix ms, as the box believes")
     uptime_s: float = Field(ge=0, description="since the agent started")
-    agent: str
-    clock_trusted: bool
+    agent: str = Field(description="version of the agent")
+    clock_trusted: bool = Field(description="the wall clock has been set since the box booted")
     runtime: str | None = Field(default=None, description="inference runtime and its version")
     model: str | None = Field(default=None, description="model pack in use")
-    cameras: dict[str, CameraHealth] = Field(default_factory=dict)
-    sensors: dict[str, SensorHealth] | None = None
-    outputs: dict[str, OutputHealth] | None = None
-    outbox: OutboxHealth | None = None
-    link: LinkHealth | None = None
+    cameras: dict[str, CameraHealth] = Field(default_factory=dict, description="by id")
+    sensors: dict[str, SensorHealth] | None = Field(default=None, description="by id")
+    outputs: dict[str, OutputHealth] | None = Field(default=None, description="by id")
+    outbox: OutboxHealth | None = Field(default=None, description="what waits to be sent")
+    link: LinkHealth | None = Field(default=None, description="the connection to the broker")
     evidence: EvidenceHealth | None = Field(default=None, description="where there are pictures")
-    budget: BudgetHealth | None = None
+    budget: BudgetHealth | None = Field(default=None, description="inferences a second, on a box with cameras")
     cpu_c: float | None = Field(default=None, description="temperature of the processor")
-    rss_bytes: int | None = Field(default=None, ge=0)
-    disk_free_bytes: int | None = Field(default=None, ge=0)
+    rss_bytes: int | None = Field(default=None, ge=0, description="memory that the agent has resident")
+    disk_free_bytes: int | None = Field(default=None, ge=0, description="free on the disk of the store")

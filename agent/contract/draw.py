@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("pictures")
 
-_STYLE = """<style>
+STYLE = """<style>
 .ground{fill:#ffffff;stroke:#c8d0d8}.frame{fill:#eef2f5;stroke:#8593a0}.road{fill:#dbe2e8}
 text{fill:#1c2329;font:14px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 .soft{fill:#55626e}.mono{font-family:ui-monospace,Consolas,"DejaVu Sans Mono",monospace}.bold{font-weight:600}
@@ -36,7 +36,7 @@ def _svg(width: int, height: int, title: str, *parts: str) -> str:
     lines = [
         f'{head} role="img">',
         f"<title>{escape(title)}</title>",
-        _STYLE,
+        STYLE,
         f'<rect class="ground" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8"/>',
         *parts,
         "</svg>",

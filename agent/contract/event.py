@@ -148,9 +148,9 @@ class Speeding(Alert):
     zone: str | None = Field(default=None, description="or a zone")
     object_class: ObjectClass = Field(alias="class")
     track: int = Field(ge=1)
-    speed_kmh: float = Field(ge=0)
+    speed_kmh: float = Field(ge=0, description="as measured")
     speed_error_kmh: float = Field(ge=0, description="19 of 20 true speeds lie within so much of it")
-    limit_kmh: float = Field(gt=0)
+    limit_kmh: float = Field(gt=0, description="the limit of the configuration")
 
 
 class StateAlert(Alert):
@@ -224,7 +224,7 @@ class CameraFault(Body):
     """
 
     kind: Literal["camera-fault"] = "camera-fault"
-    fault: Fault
+    fault: Fault = Field(description="what is wrong with the picture")
     state: Literal["raised", "cleared"]
     alert: str = Field(description="the same for the raising and the clearing message")
     severity: Severity
@@ -250,7 +250,7 @@ class Check(Body):
     """One thing that was tried when a box was commissioned."""
 
     name: str = Field(description='what was tried: "camera north", "broker ioc.example:8883", "clock" …')
-    fine: bool
+    fine: bool = Field(description="it worked")
     words: str = Field(description="what the technician was told, in the language of the terminal")
 
 
@@ -259,7 +259,7 @@ class Commissioned(Body):
 
     kind: Literal["commissioned"] = "commissioned"
     problems: int = Field(ge=0, description="how many of the checks are not fine")
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = Field(description="everything that was tried")
     versions: dict[str, str] = Field(description="of agent, python, model, system, kernel, board …, by name")
     pictures: dict[str, Evidence] | None = Field(
         default=None, description="by camera: what it shows with its lines and zones, all people pixelated"
@@ -280,7 +280,7 @@ class BoxUpdate(Body):
     update: str | None = Field(default=None, description="the same for all that is said of one file, where it was read")
     artifact: Literal["release", "pack", "config", "trust"] | None = Field(default=None, description="what it carries")
     name: str | None = Field(default=None, description="of a pack: its name")
-    version: str | None = None
+    version: str | None = Field(default=None, description="the version that the file brings")
     previous: str | None = Field(default=None, description="the version that it replaces")
     reason: str | None = Field(default=None, description="why it was refused or rolled back; or what could not be told")
 
@@ -320,7 +320,7 @@ class Gap(Body):
     stream: Stream
     first: int = Field(ge=1, description="first sequence number missing")
     last: int = Field(ge=1, description="last sequence number missing")
-    reason: GapReason
+    reason: GapReason = Field(description="why they were dropped")
     of: int | None = Field(
         default=None, ge=0, le=0xFFFFFFFF, description="epoch of the numbers, when not this message's own"
     )
@@ -344,13 +344,15 @@ class LineCount(Body):
     line: str
     direction: Direction
     object_class: ObjectClass = Field(alias="class")
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, description="how many objects")
 
 
 class ZoneOccupancy(Body):
+    """How many objects were in one zone during the interval."""
+
     zone: str
     mean: float = Field(ge=0, description="objects inside, averaged over the interval's time")
-    peak: int = Field(ge=0)
+    peak: int = Field(ge=0, description="most objects inside at once")
 
 
 class LineFlow(Body):
@@ -369,8 +371,8 @@ class Counts(Body):
 
     kind: Literal["counts"] = "counts"
     interval_s: float = Field(gt=0, description="length of the interval that ends at this message's time")
-    lines: tuple[LineCount, ...] = ()
-    zones: tuple[ZoneOccupancy, ...] = ()
+    lines: tuple[LineCount, ...] = Field(default=(), description="per line, direction and class; those with 0 left out")
+    zones: tuple[ZoneOccupancy, ...] = Field(default=(), description="per zone")
     flows: tuple[LineFlow, ...] | None = Field(default=None, description="none: nothing to say of any line")
     seen_s: float = Field(ge=0, description="seconds of the interval in which the camera gave pictures")
 
@@ -412,7 +414,7 @@ class SensorLimit(SensorAlert, Alert):
     """A quantity passed a limit of the configuration (raised), or came back behind it (cleared)."""
 
     kind: Literal["sensor-limit"] = "sensor-limit"
-    bound: Literal["above", "below", "rising", "falling"]
+    bound: Literal["above", "below", "rising", "falling"] = Field(description="which side of the limit is the bad one")
     limit: float = Field(description="in `unit`")
     value: float = Field(description="at this moment; for rising and falling the change, per minute")
     unit: str = Field(description="as in readings; for rising and falling with /min behind it")

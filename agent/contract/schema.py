@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "README.md"
 _COMMANDS = ("<!-- commands: written by python -m agent.contract.schema -->\n", "<!-- end of commands -->")
 _TABLE = ("<!-- cbor-table: written by python -m agent.contract.schema -->\n", "<!-- end -->")
 
-_ENVELOPE = {
+ENVELOPE = {
     "epoch": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF, "description": "numbering the seq belongs to"},
     "seq": {"type": "integer", "minimum": 1, "description": "number within stream and epoch, without a break"},
     "time": {"type": "integer", "description": "when it happened, UTC, Unix ms"},
@@ -30,6 +30,29 @@ _ENVELOPE = {
     "boot": {"type": "integer", "description": "the boot `up` counts from; absent: the one `state` names"},
     "clock": {"const": "unset", "description": "`time` is not to be trusted: the box's clock had not been set"},
     "late": {"type": "integer", "minimum": 0, "description": "seconds from happening to sending, if 10 or more"},
+}
+
+LEDGER_NEEDS = ("epoch", "seq", "time", "up")
+
+# What fields mean whose model does not say: names that mean the same wherever they stand.
+_MEANINGS = {
+    "class": "what the object was taken for; `vehicle`: something drove there, and what it was could not be told",
+    "command": "the request's name",
+    "direction": "from the line's left hand to its right hand is `in`, the other way `out`",
+    "error": "what is wrong with it now, in words",
+    "evidence": "the picture that belongs to it, where there is one",
+    "id": "the request's id",
+    "kind": "which kind of message this is",
+    "line": "the line's id in the configuration",
+    "quantity": "what was measured",
+    "result": "done, or refused and nothing was changed",
+    "severity": "how much it matters",
+    "state": "raised: it begins; cleared: it is over",
+    "stream": "the stream whose numbers are meant",
+    "track": "the object's number on this camera; not used again within a day",
+    "unit": "one of a closed list, such as °C, µg/m³, m",
+    "value": "in `unit`",
+    "zone": "the zone's id in the configuration",
 }
 
 
@@ -40,8 +63,8 @@ def build() -> dict[str, Any]:
     kinds = {reference.rsplit("/", 1)[1] for reference in bodies["discriminator"]["mapping"].values()}
     for name in kinds:
         definition = definitions[name]
-        definition["properties"] = {**_ENVELOPE, **definition["properties"]}
-        definition["required"] = ["epoch", "seq", "time", "up", "kind", *definition.get("required", [])]
+        definition["properties"] = {**ENVELOPE, **definition["properties"]}
+        definition["required"] = [*LEDGER_NEEDS, "kind", *definition.get("required", [])]
         # A consumer must accept what a later v1 adds; that we send nothing else is our own tests' business.
     for definition in definitions.values():
         definition.pop("additionalProperties", None)
@@ -53,7 +76,7 @@ def build() -> dict[str, Any]:
         definitions[model.__name__] = schema
     for definition in definitions.values():
         if "properties" in definition:
-            definition["properties"] = {name: _said(field) for name, field in definition["properties"].items()}
+            definition["properties"] = {name: _said(name, field) for name, field in definition["properties"].items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "gateway-agent contract v1",
@@ -64,16 +87,18 @@ def build() -> dict[str, Any]:
     }
 
 
-def _said(field: dict[str, Any]) -> dict[str, Any]:
+def _said(name: str, field: dict[str, Any]) -> dict[str, Any]:
     """A property as it is on the wire, where a field with nothing to say is left out and never null.
 
     Its title is dropped: pydantic makes it of the name, and generators of code would name types by it.
     """
-    said = {name: value for name, value in field.items() if name != "title" and (name, value) != ("default", None)}
+    said = {key: value for key, value in field.items() if key != "title" and (key, value) != ("default", None)}
     some = [choice for choice in said.get("anyOf", []) if choice != {"type": "null"}]
     if "anyOf" in said and len(some) == 1:
         said.pop("anyOf")
         said = {**some[0], **said}
+    if "description" not in said and name in _MEANINGS:
+        said["description"] = _MEANINGS[name]
     return said
 
 
@@ -111,11 +136,13 @@ def _arguments(args: type[Part]) -> str:
 
 def main() -> None:
     """Write this document and those that are made of it."""
-    from agent.contract import asyncapi  # which needs this module
+    from agent.contract import asyncapi  # which need this module
+    from agent.contract import page as readable
 
     PATH.write_text(text(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
     asyncapi.PATH.write_text(asyncapi.text(), encoding="utf-8")
+    readable.PATH.write_text(readable.text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

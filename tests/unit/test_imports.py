@@ -115,6 +115,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "ai_edge_litert": ("drivers.inference",),
     "tflite_runtime": ("drivers.inference",),
     "cbor2": ("agent.contract",),
+    "markdown_it": ("agent.contract.page",),  # developers have it, boxes do not
     "iotcore": (),
     # The centre's: no part of a box.
     "nats": ("agent.consumer.jetstream",),
