@@ -13,7 +13,7 @@ import ssl
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -25,6 +25,7 @@ from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.errors import ConfigError, UplinkDown
 from agent.tls import why_over
@@ -82,6 +83,7 @@ class Incoming:
     correlation: bytes | None
     qos: int = 0
     mid: int = 0  # the packet's; for acknowledge()
+    subscriptions: tuple[int, ...] = ()  # identifiers of those of ours that brought it; see subscribe_together()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Link:
         self.receive_maximum = _DEFAULT_RECEIVE_MAXIMUM
         self.max_packet_bytes: int | None = None
         self.has_shared_subscriptions = protocol == "5"
+        self.has_subscription_identifiers = protocol == "5"
         self.in_flight = 0
         self.sent_bytes = 0  # of PUBLISH packets
         self._aliases_wanted = aliases
@@ -293,6 +296,21 @@ class Link:
             raise self._gone()
         return mid
 
+    def subscribe_together(self, topics: Sequence[str], *, identifier: int, qos: int = 1) -> int:
+        """Ask for several filters in one request, which comes into force at one moment (MQTT 5). Returns its id.
+
+        identifier: 1 to 268,435,455; what comes by these filters carries it.
+        """
+        properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
+        properties.SubscriptionIdentifier = identifier
+        rc, mid = self._client.subscribe(
+            [(topic, SubscribeOptions(qos=qos)) for topic in topics],
+            properties=properties,
+        )
+        if rc != mqtt.MQTT_ERR_SUCCESS or mid is None:
+            raise self._gone()
+        return mid
+
     def unsubscribe(self, topic: str) -> None:
         """Ask for nothing more by a topic filter."""
         rc, _ = self._client.unsubscribe(topic)
@@ -306,7 +324,7 @@ class Link:
             raise self._gone()
 
     def granted(self, mid: int) -> int | None:
-        """The broker's answer to a subscription: None = none yet, 0 to 2 = the QoS granted, from 128 refused."""
+        """The broker's answer: None = none yet, 0 to 2 = the QoS granted, from 128 = it refused, if only one filter."""
         return self._subacks.get(mid)
 
     def drive(self, timeout_s: float, wake: socket.socket | None = None) -> None:
@@ -388,8 +406,10 @@ class Link:
         self._refused_why = str(reason)
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _DEFAULT_RECEIVE_MAXIMUM)
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
-        # Absent: it has them (MQTT 5, 3.2.2.3.13).
-        self.has_shared_subscriptions = bool(getattr(properties, "SharedSubscriptionAvailable", self.protocol == "5"))
+        # Absent: it has them (MQTT 5, 3.2.2.3.12 and 13).
+        v5 = self.protocol == "5"
+        self.has_shared_subscriptions = bool(getattr(properties, "SharedSubscriptionAvailable", v5))
+        self.has_subscription_identifiers = bool(getattr(properties, "SubscriptionIdentifierAvailable", v5))
         if self._aliases_wanted:
             most = min(getattr(properties, "TopicAliasMaximum", 0), _MAX_ALIASES)
             self._free_aliases = list(range(most, 0, -1))
@@ -432,13 +452,14 @@ class Link:
                 getattr(properties, "CorrelationData", None),
                 message.qos,
                 message.mid,
+                tuple(getattr(properties, "SubscriptionIdentifier", ())),
             )
         )
 
     def _on_subscribe(
         self, client: mqtt.Client, userdata: object, mid: int, reasons: list[ReasonCode], properties: object
     ) -> None:
-        self._subacks[mid] = reasons[0].value
+        self._subacks[mid] = max(reason.value for reason in reasons)
 
 
 def _packet_bytes(

@@ -101,7 +101,9 @@ class City:
         conf = conf.replace("/etc/mosquitto/gateway/crl.pem", str(ca / "crl.pem"))
         conf = conf.replace("/etc/mosquitto/gateway/acl", str(TOP / "provisioning/broker/acl"))
         conf = conf.replace("/etc/mosquitto/gateway", str(broker)).replace("listener 8883", f"listener {PORT} {BROKER}")
-        (broker / "mosquitto.conf").write_text(f"user root\nlog_dest file {broker / 'log'}\n{conf}")
+        (broker / "mosquitto.conf").write_text(
+            f"user root\nlog_dest file {broker / 'log'}\npersistence_location {broker}/\n{conf}"
+        )
         listen = ["--listen", f"{BROKER}:{EST_PORT}", "--name", BROKER]
         self._start(sys.executable, "-m", "provisioning.ca", "--folder", str(ca), "serve", *listen)
         self._start(program("mosquitto"), "-c", str(broker / "mosquitto.conf"))

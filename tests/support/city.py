@@ -109,7 +109,11 @@ class CityBroker(Mosquitto):
         ):
             assert was in shipped
             shipped = shipped.replace(was, here)
-        ours = [line for line in self._config.read_text().splitlines() if line.startswith(("user ", "log_"))]
+        ours = [
+            line
+            for line in self._config.read_text().splitlines()
+            if line.startswith(("user ", "log_", "persistence_location "))
+        ]
         self._config.write_text("\n".join([*ours, shipped]))
         self.take_crl()
 
