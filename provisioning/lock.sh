@@ -39,10 +39,11 @@ main() {
   # uv reads no upper bound on Python: this one says it is for 3.10 and older, and pip refuses it on ours.
   echo "backports-strenum<1.3" >"$limits"
   # The largest set first: the smaller ones are held to its versions, so that what is tested is what runs.
-  echo "setuptools>=77" | lock requirements-dev.lock "$@" --extra demo --extra dev --extra ingest -
+  echo "setuptools>=77" | lock requirements-dev.lock "$@" --extra demo --extra dev --extra ingest --extra web -
   echo "setuptools>=77" | lock requirements-demo.lock --constraint provisioning/requirements-dev.lock --extra demo -
   lock requirements-gpio.lock --constraint provisioning/requirements-dev.lock --extra gpio
-  lock requirements.lock --constraint provisioning/requirements-dev.lock
+  # With the page: whether a box serves it is its configuration's business, and there may be no network to fetch it by.
+  lock requirements.lock --constraint provisioning/requirements-dev.lock --extra web
   printf 'pip\nsetuptools>=77\n' >"$limits.in"
   project="$limits.in" lock requirements-bundle.lock "$@" --constraint provisioning/requirements-dev.lock
 }

@@ -37,35 +37,44 @@ LOCKS = ("requirements.lock", "requirements-gpio.lock", "requirements-bundle.loc
 LICENCES = {
     "ai-edge-litert": "Apache-2.0",
     "annotated-types": "MIT",
+    "anyio": "MIT",
     "backports-strenum": "MIT AND PSF-2.0",
     "cbor2": "MIT",
     "cffi": "MIT-0",
+    "click": "BSD-3-Clause",
     "colorama": "BSD-3-Clause",
     "cryptography": "Apache-2.0 OR BSD-3-Clause",
     "flatbuffers": "Apache-2.0",
     "gpiod": "LGPL-2.1-or-later",
+    "h11": "MIT",
+    "idna": "BSD-3-Clause",
+    "jinja2": "BSD-3-Clause",
+    "markupsafe": "BSD-3-Clause",
     "ml-dtypes": "Apache-2.0 AND MPL-2.0",  # Eigen
-    # The runtime library of GCC's Fortran is in the wheel; its exception lets any program use it.
     "numpy": "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0 AND GPL-3.0-or-later WITH GCC-exception-3.1",
     "opencv-python-headless": "Apache-2.0 AND MIT AND LGPL-2.1-or-later",  # FFmpeg is in the wheel
     "paho-mqtt": "EPL-2.0 OR BSD-3-Clause",
     "pip": "MIT",
+    "prometheus-client": "Apache-2.0 AND BSD-2-Clause",
     "protobuf": "BSD-3-Clause",
     "pycparser": "BSD-3-Clause",
     "pydantic": "MIT",
     "pydantic-core": "MIT",
-    "pymodbus": "BSD-3-Clause",
     "pyjwt": "MIT",
+    "pymodbus": "BSD-3-Clause",
     "pynmea2": "MIT",
     "pyserial": "BSD-3-Clause",
     "setuptools": "MIT",
     "smbus2": "MIT",
+    "starlette": "BSD-3-Clause",
     "tenacity": "Apache-2.0",
     "tflite-runtime": "Apache-2.0",
-    "tqdm": "MPL-2.0 AND MIT",
     "tomlkit": "MIT",
+    "tqdm": "MPL-2.0 AND MIT",
     "typing-extensions": "PSF-2.0",
     "typing-inspection": "MIT",
+    "uvicorn": "BSD-3-Clause",
+    # The runtime library of GCC's Fortran is in the wheel; its exception lets any program use it.
 }
 
 

@@ -42,20 +42,24 @@ class Nothing(Args):
 
 
 class SnapshotArgs(Args):
-    camera: Source
+    """One camera."""
+
+    camera: Source = Field(description="its id")
 
 
 class EvidenceArgs(Args):
+    """One picture."""
+
     evidence: Source = Field(description="the picture's id, from the alert that names it")
 
 
 class ResendArgs(Args):
     """A range of the ledger, both ends included."""
 
-    stream: Stream
-    epoch: int = Field(ge=0, le=0xFFFFFFFF)
-    first: int = Field(ge=1)
-    last: int = Field(ge=1)
+    stream: Stream = Field(description="of which stream")
+    epoch: int = Field(ge=0, le=0xFFFFFFFF, description="of which epoch")
+    first: int = Field(ge=1, description="first sequence number wanted")
+    last: int = Field(ge=1, description="last one")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -67,9 +71,9 @@ class ResendArgs(Args):
 class AlertRef(Args):
     """One alert: by its `alert` where it has one, else by its numbers on the stream alert."""
 
-    alert: str | None = Field(default=None, min_length=1, max_length=64)
-    epoch: int | None = Field(default=None, ge=0, le=0xFFFFFFFF)
-    seq: int | None = Field(default=None, ge=1)
+    alert: str | None = Field(default=None, min_length=1, max_length=64, description="the alert's id")
+    epoch: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, description="of an alert without one: its epoch")
+    seq: int | None = Field(default=None, ge=1, description="and its sequence number")
     note: Note
 
     @model_validator(mode="after")
@@ -81,13 +85,15 @@ class AlertRef(Args):
 
 
 class AckArgs(AlertRef):
+    """One alert, and for how long it is taken."""
+
     hold_s: float | None = Field(
         default=None, ge=0, le=86_400, description="for so long it is not raised again; without it for an hour"
     )
 
 
 class ResolveArgs(AlertRef):
-    pass
+    """One alert."""
 
 
 class ConfigSetArgs(Args):
@@ -110,17 +116,19 @@ class ConfigSetArgs(Args):
 
 
 class RuleEnableArgs(Args):
-    camera: Source
-    rule: Source
-    enabled: bool
+    """One rule of one camera."""
+
+    camera: Source = Field(description="the camera's id")
+    rule: Source = Field(description="the rule's id")
+    enabled: bool = Field(description="whether it is to apply")
 
 
 class FetchArgs(Args):
     """A signed update file, fetched by the box."""
 
     url: str = Field(pattern=r"^https://", max_length=2000, description="its server's certificate is checked")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    bytes: int = Field(ge=1, le=1 << 30)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the whole file, hexadecimal")
+    bytes: int = Field(ge=1, le=1 << 30, description="its size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +191,8 @@ class Reply(Part):
     result: Result = Field(
         description="refused: nothing was done; failed: it was begun, and did not come to a good end"
     )
-    command: str | None = None
-    id: str | None = None
+    command: str | None = Field(default=None, description="what was asked for")
+    id: str | None = Field(default=None, description="the request's id, as far as it could be read")
     why: str | None = Field(default=None, description="with refused and failed: what was wrong, and what was wanted")
     data: dict[str, Any] | None = Field(default=None, description="with done and accepted: what the command returns")
     earlier: bool | None = Field(

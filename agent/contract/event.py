@@ -302,7 +302,7 @@ class Audit(Body):
     by: str = Field(description="who: the key's name and the person that it spoke for, the page's or the box's user")
     role: str | None = Field(default=None, description="in which role, where roles decide")
     did: str = Field(description="a command's name, or what was done at the box")
-    outcome: Outcome
+    outcome: Outcome = Field(description="repeated: its id had come before, and nothing was done")
     id: str | None = Field(default=None, description="of a command: its id")
     what: str | None = Field(default=None, description="its arguments, shortened; secrets left out")
     why: str | None = Field(default=None, description="of what was refused or failed: the reason")

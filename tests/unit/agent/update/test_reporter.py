@@ -197,7 +197,7 @@ def test_a_sensor_that_answered_before_must_answer() -> None:
 
 def test_the_agent_does_not_load_what_verifies_and_installs() -> None:
     said = (
-        "import sys, agent.app; print([m for m in sys.modules if m in ('agent.update.machine', 'agent.update.keys')])"
+        "import sys, agent.app; print([m for m in sys.modules if m in ('agent.update.machine', 'agent.update.slots')])"
     )
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

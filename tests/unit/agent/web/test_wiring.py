@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agent import app, config
+from agent.audit import AuditLog
 from agent.clock import FakeClock
 from agent.errors import ConfigError
 from agent.evidence import EvidenceStore
@@ -20,7 +21,9 @@ def made(text: str, tmp_path: Path) -> Any:
     clock = FakeClock()
     evidence = EvidenceStore(tmp_path / "evidence", max_bytes=1000, max_days=1.0, clock=clock)
     settings = config.parse(BOX + text, "gateway.toml")
-    return app.make_web(settings, [], some_health, Diary("UTC"), evidence, list, clock)
+    return app.make_web(
+        settings, [], some_health, Diary("UTC"), evidence, list, AuditLog(tmp_path / "audit", clock=clock), clock
+    )
 
 
 def test_without_the_table_there_is_no_page(tmp_path: Path) -> None:
