@@ -9,6 +9,7 @@ that a decoder run amok cannot shrink it under our hands.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -120,9 +121,13 @@ class DecoderProcess:
             raise DecoderGone(self._how_it_ended()) from exc
 
     def ask(self) -> None:
-        """Ask for a frame, unless the answer to the last asking is still to come."""
+        """Ask for a frame, unless the answer to the last asking is still to come.
+
+        One that has ended may have said why before, so this does not raise: `next_message` reads that first.
+        """
         if not self._asked:
-            self.send(WANT_FRAME)
+            with contextlib.suppress(BrokenPipeError):
+                self._stdin.write(WANT_FRAME)
             self._asked = True
 
     def next_message(self, timeout_s: float) -> tuple[str, dict[str, Any]]:

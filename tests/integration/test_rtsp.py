@@ -84,8 +84,9 @@ def test_only_as_many_frames_as_asked_for_are_converted(server: RtspServer) -> N
         frames = [camera.read(10.0) for _ in range(5)]
     finally:
         camera.close()
-    steps = [later.index - frame.index for frame, later in pairwise(frames[1:])]
-    assert all(4 <= step <= 7 for step in steps), steps  # of the server's 10 a second, every fifth or so
+    # Of the server's 10 a second every fifth or so; a single step says nothing where frames come in bunches.
+    indices = [frame.index for frame in frames[1:]]
+    assert 12 <= indices[-1] - indices[0] <= 21, indices
 
 
 def test_a_frame_is_the_readers_own(server: RtspServer) -> None:
